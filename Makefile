@@ -1,0 +1,4 @@
+PYTHON := .venv/bin/python
+.DEFAULT_GOAL := help
+help:
+	@echo "make check | test"

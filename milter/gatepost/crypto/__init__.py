@@ -1,0 +1,1 @@
+"""Cryptography: one module per library that it wraps."""

@@ -1,0 +1,67 @@
+"""
+OpenPGP as the gateway uses it: values, and the port that both engines implement.
+
+`sequoia.py` is the fast engine inside the process, `gnupg.py` the one that runs gpg. RFC 9580, RFC 4880.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """A public key as read: who it is for and whether mail can be encrypted to it now. Times in UTC."""
+
+    fingerprint: str  # upper-case hexadecimal
+    user_ids: tuple[str, ...]
+    addresses: tuple[str, ...]  # the addr-specs found in the user IDs, lower case
+    data: bytes  # binary, transferable public key; never a private part
+    created: datetime
+    expires: datetime | None
+    refusal: (
+        str  # empty if usable, else why mail must not be encrypted to it: "expired on ...", "revoked", ...
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """The signature found inside: `status` is "pass", "fail" (wrong, or the key is unknown) or "none"."""
+
+    status: str
+    fingerprint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A decrypted message: plaintext that was integrity protected, and the signature found inside."""
+
+    plaintext: bytes
+    verification: Verification
+
+
+class Encryptor(Protocol):
+    """
+    Encrypts to public keys. Thread-safe.
+
+    Refuses (CryptoError) a certificate that is expired, revoked, too weak or without an encryption subkey, even
+    where the library behind would not.
+    """
+
+    def read(self, data: bytes) -> tuple[Certificate, ...]:
+        """Read armored or binary certificates; raises CryptoError naming what is wrong and in which one."""
+
+    def encrypt(self, plaintext: bytes, certificates: Sequence[bytes]) -> bytes:
+        """Encrypt to every certificate; gives ASCII armor with LF line ends."""
+
+
+class Decryptor(Protocol):
+    """Decrypts with private keys; lives only in the key worker."""
+
+    def decrypt(self, ciphertext: bytes, private: bytes, signers: Sequence[bytes]) -> Opened:
+        """
+        Decrypt with one transferable private key and verify against the signers' certificates.
+
+        Raises CryptoError, always the same text, for anything that does not decrypt whole and with integrity.
+        """

@@ -1,0 +1,1 @@
+"""SQL: engine, tables, and the adapters that implement the ports."""

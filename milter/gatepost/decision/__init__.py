@@ -1,0 +1,1 @@
+"""The decision: rules, demands, ladders, plan. Pure: no I/O, no clock."""

@@ -1,0 +1,1 @@
+"""Partners, keys and threads: the values, and the ports that look them up."""

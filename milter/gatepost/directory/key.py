@@ -1,0 +1,57 @@
+"""
+Keys of partners and of the site: OpenPGP certificates (and later S/MIME), under an address or a domain.
+
+A key is looked up by exact address, then lower case, then without `+tag`, then by domain; a recipient's own key
+comes before its domain's.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import IntEnum
+from typing import Protocol
+
+from gatepost.message.address import Address
+
+
+class Trust(IntEnum):
+    """Where a key came from; the higher, the better known to be its owner's."""
+
+    HARVESTED = 1
+    KEYSERVER = 2
+    CA = 3
+    WKD = 4
+    DNSSEC = 5
+    ADMIN = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """
+    One key under one owner: public half as binary OpenPGP or DER; times in UTC.
+
+    `owner` is an address or a domain, as looked up. `own` tells that the site holds the private half.
+    """
+
+    fingerprint: str
+    kind: str  # "openpgp" or "smime"
+    owner: str
+    certificate: bytes
+    trust: Trust
+    own: bool = False
+    expires: datetime | None = None
+    source: str = ""
+
+
+def owners(address: Address) -> tuple[str, ...]:
+    """Name the owners that an address's key may be found under, best first."""
+    exact = address.text
+    lower = exact.lower()
+    untagged = f"{address.local.lower().partition('+')[0]}@{address.domain}"
+    return tuple(dict.fromkeys((exact, lower, untagged, address.domain)))
+
+
+class Keys(Protocol):
+    """Looks keys up. Thread-safe; an edit of the table is seen within 5 s; raises StorageError."""
+
+    def find(self, address: Address, kind: str) -> tuple[Key, ...]:
+        """Give the keys of that kind for the address, best owner first."""

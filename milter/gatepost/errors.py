@@ -1,0 +1,59 @@
+"""
+What can go wrong, and whose fault it is.
+
+One root, a child per cause. An error's text says what is wrong, where, and what to do;
+it never holds a secret or a message's content. `temporary` tells whether a later try may succeed:
+the milter answers a temporary error, and every unknown one, with a tempfail.
+"""
+
+
+class GatepostError(Exception):
+    """Root of all errors that Gatepost raises on purpose."""
+
+    temporary = False
+
+    def diagnostics(self) -> tuple[str, ...]:
+        """Tell what is wrong, a line per fault."""
+        return tuple(str(self).splitlines()) or (type(self).__name__,)
+
+
+class ConfigError(GatepostError):
+    """The admin's files are wrong: settings, rules, site layout. Holds every fault found, not the first."""
+
+    def __init__(self, *faults: str) -> None:
+        super().__init__("\n".join(faults))
+        self.faults = faults
+
+    def diagnostics(self) -> tuple[str, ...]:
+        """Tell every fault, a line each."""
+        return self.faults
+
+
+class AddressError(GatepostError):
+    """An address cannot be read, or could not be given back byte for byte."""
+
+
+class DirectoryError(GatepostError):
+    """A partner or key cannot be stored as given."""
+
+
+class CryptoError(GatepostError):
+    """Encryption, decryption or sealing failed; nothing of the content was released."""
+
+
+class StorageError(GatepostError):
+    """The database or the vault did not answer or is full."""
+
+    temporary = True
+
+
+class WorkerError(GatepostError):
+    """A worker process is down, too slow, or refused the caller."""
+
+    temporary = True
+
+
+class DeliveryError(GatepostError):
+    """The re-injection listener did not take a copy."""
+
+    temporary = True

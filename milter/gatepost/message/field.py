@@ -1,0 +1,36 @@
+"""
+Header fields as raw bytes, never re-serialised.
+
+`value` is everything after the colon, its leading space included; a folded value holds LF and white space
+between its lines, as the milter protocol shows it. RFC 5322 section 2.2.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One header field as received."""
+
+    name: bytes
+    value: bytes
+
+    @property
+    def key(self) -> bytes:
+        """The name for comparing: lower case."""
+        return self.name.lower()
+
+    def wire(self) -> bytes:
+        """Give the field as it stands on the wire, with CRLF line ends."""
+        return self.name + b":" + self.value.replace(b"\n", b"\r\n") + b"\r\n"
+
+
+def named(fields: Iterable[Field], name: bytes) -> tuple[Field, ...]:
+    """Pick all fields of that name, in order; `name` in lower case."""
+    return tuple(field for field in fields if field.key == name)
+
+
+def unfold(value: bytes) -> bytes:
+    """Take the line ends out of a folded value (RFC 5322 section 2.2.3)."""
+    return value.replace(b"\r", b"").replace(b"\n", b"")

@@ -1,0 +1,48 @@
+"""
+A transaction: one message under way, exactly as received.
+
+Values only; whoever receives the message (a milter session, the command line) builds one.
+"""
+
+from dataclasses import dataclass
+
+from gatepost.message.address import Address
+from gatepost.message.body import Body
+from gatepost.message.field import Field, named
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """Who hands the message in. Empty text where the mail server did not say."""
+
+    address: str = ""
+    name: str = ""
+    listener: str = ""  # macro {daemon_name}: the smtpd service that took the connection
+    authenticated: str = ""  # macro {auth_authen}: the SASL login name
+
+
+@dataclass(frozen=True, slots=True)
+class Recipient:
+    """One RCPT command: the address and its ESMTP parameters, as given."""
+
+    address: Address
+    parameters: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Transaction:
+    """One message: envelope, header and body, as received; `queue_id` names it in logs."""
+
+    client: Client
+    sender: Address
+    parameters: tuple[str, ...]  # ESMTP parameters of MAIL, as given
+    recipients: tuple[Recipient, ...]
+    fields: tuple[Field, ...]
+    body: Body
+    queue_id: str = ""
+
+    @property
+    def message_id(self) -> str:
+        """The first Message-ID with its angle brackets, or empty."""
+        found = named(self.fields, b"message-id")
+        return found[0].value.decode("ascii", "replace").strip() if found else ""

@@ -1,0 +1,1 @@
+"""The mail server: the milter adapter, and Postfix's configuration."""

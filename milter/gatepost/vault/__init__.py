@@ -1,0 +1,1 @@
+"""Held copies and files, sealed at rest."""

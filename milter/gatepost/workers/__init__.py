@@ -1,0 +1,1 @@
+"""Processes beside the milter: the key worker, pools, the supervisor."""
