@@ -20,9 +20,7 @@ class Certificate:
     data: bytes  # binary, transferable public key; never a private part
     created: datetime
     expires: datetime | None
-    refusal: (
-        str  # empty if usable, else why mail must not be encrypted to it: "expired on ...", "revoked", ...
-    )
+    refusal: str  # empty if usable, else why mail must not be encrypted to it: "expired on ...", "revoked", ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,7 +44,5 @@ class Treatment(StrEnum):
     REJECT = "reject"
 
 
-ENCRYPTING = frozenset(
-    {Treatment.OPENPGP, Treatment.SMIME, Treatment.PDF, Treatment.SECUREDOC, Treatment.PICKUP}
-)
+ENCRYPTING = frozenset({Treatment.OPENPGP, Treatment.SMIME, Treatment.PDF, Treatment.SECUREDOC, Treatment.PICKUP})
 PROTECTING = ENCRYPTING | {Treatment.TLS}

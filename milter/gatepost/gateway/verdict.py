@@ -16,7 +16,7 @@ from gatepost.message.edit import Form
 class Accept:
     """Let the message through: changed by `form`, no longer to the recipients in `removed`."""
 
-    form: Form = Form()
+    form: Form = Form()  # noqa: RUF009 - a frozen value
     removed: tuple[Address, ...] = ()
     headers_only_bounces: bool = False  # RET=HDRS: a bounce must not carry decrypted content outside
 

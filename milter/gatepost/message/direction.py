@@ -39,9 +39,7 @@ class Site:
 
     def is_internal_domain(self, domain: str) -> bool:
         """Tell whether the domain is one of ours."""
-        return domain in self.domains or any(
-            f".{parent}" in self.domains for parent in parent_domains(domain)
-        )
+        return domain in self.domains or any(f".{parent}" in self.domains for parent in parent_domains(domain))
 
     def is_inside(self, client: Client) -> bool:
         """Tell whether the client is one of ours."""
