@@ -1,0 +1,158 @@
+"""Sealing: everything comes back exactly, and nothing that was touched comes back at all."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gatepost.crypto import seal
+from gatepost.errors import CryptoError
+
+KEY = bytes(range(32))
+BORDERS = sorted({max(0, n * seal.SEGMENT + d) for n in (0, 1, 2) for d in (-1, 0, 1)})
+HEAD = 43
+
+
+def sealed(data: bytes, key: bytes = KEY, context: bytes = b"a-blob") -> bytes:
+    return b"".join(seal.seal([data], key, context))
+
+
+def opened(blob: bytes, key: bytes = KEY, context: bytes = b"a-blob") -> bytes:
+    return b"".join(seal.open_sealed([blob], key, context))
+
+
+def released(blob: bytes) -> bytes:
+    """Give what came out before the error that must come."""
+    out = []
+    with pytest.raises(CryptoError):
+        out.extend(seal.open_sealed([blob], KEY, b"a-blob"))
+    return b"".join(out)
+
+
+def cut(data: bytes, size: int) -> Iterator[bytes]:
+    return (data[start : start + size] for start in range(0, len(data), size))
+
+
+@pytest.mark.parametrize("size", BORDERS)
+@pytest.mark.parametrize("pieces", [1000, 65536, 1 << 20])
+def test_round_trip_at_segment_borders(size: int, pieces: int) -> None:
+    """What was sealed opens to the same bytes, at and beside every segment border, in pieces of any size."""
+    data = os.urandom(size)
+    blob = b"".join(seal.seal(cut(data, pieces), KEY, b"a-blob"))
+    assert b"".join(seal.open_sealed(cut(blob, pieces), KEY, b"a-blob")) == data
+
+
+@given(pieces=st.lists(st.binary(max_size=300)), step=st.integers(1, 100))
+def test_round_trip_of_any_pieces(pieces: list[bytes], step: int) -> None:
+    """How a stream is cut makes no difference."""
+    blob = b"".join(seal.seal(pieces, KEY, b"a-blob"))
+    assert b"".join(seal.open_sealed(cut(blob, step), KEY, b"a-blob")) == b"".join(pieces)
+
+
+def test_every_flipped_bit_is_found() -> None:
+    """Each single changed bit makes the blob unreadable, and nothing of a bad segment comes out."""
+    blob = sealed(b"Patient has recovered.")
+    for position in range(len(blob) * 8):
+        damaged = bytearray(blob)
+        damaged[position // 8] ^= 1 << position % 8
+        assert released(bytes(damaged)) == b""
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.data())
+def test_flipped_bit_in_a_long_blob(data: st.DataObject) -> None:
+    """A changed bit in a later segment releases at most the segments before it."""
+    content = bytes(2 * seal.SEGMENT + 10)
+    blob = bytearray(sealed(content))
+    position = data.draw(st.integers(HEAD, len(blob) - 1))
+    blob[position] ^= 1 << data.draw(st.integers(0, 7))
+    before = (position - HEAD) // (seal.SEGMENT + 16) * seal.SEGMENT
+    assert len(released(bytes(blob))) <= before
+
+
+def test_every_truncation_is_found() -> None:
+    """A blob that was cut off anywhere does not open."""
+    blob = sealed(b"Patient has recovered.")
+    for length in range(len(blob)):
+        assert released(blob[:length]) == b""
+
+
+@pytest.mark.parametrize("segments", [0, 1, 2])
+def test_truncation_between_segments_is_found(segments: int) -> None:
+    """A blob that was cut off exactly between two segments does not open."""
+    blob = sealed(bytes(3 * seal.SEGMENT))
+    assert len(released(blob[: HEAD + segments * (seal.SEGMENT + 16)])) < 3 * seal.SEGMENT
+
+
+@pytest.mark.parametrize("addition", [b"x", bytes(16), bytes(seal.SEGMENT + 16)])
+def test_extension_is_found(addition: bytes) -> None:
+    """A blob to which something was added does not open to its end."""
+    blob = sealed(bytes(2 * seal.SEGMENT))
+    assert len(released(blob + addition)) < 2 * seal.SEGMENT
+
+
+def test_repeated_and_reordered_segments_are_found() -> None:
+    """Segments open only in their own place."""
+    blob = sealed(os.urandom(3 * seal.SEGMENT))
+    head, step = blob[:HEAD], seal.SEGMENT + 16
+    first, second, third = (blob[HEAD + i * step : HEAD + (i + 1) * step] for i in range(3))
+    assert released(head + second + first + third) == b""
+    assert len(released(head + first + first + third)) == seal.SEGMENT
+
+
+def test_wrong_key_and_context() -> None:
+    """A blob opens only with its own key and under its own name."""
+    blob = sealed(b"secret")
+    with pytest.raises(CryptoError):
+        opened(blob, key=bytes(32))
+    with pytest.raises(CryptoError):
+        opened(blob, context=b"another-blob")
+    with pytest.raises(CryptoError):
+        opened(blob, key=b"short")
+
+
+def test_two_blobs_share_nothing() -> None:
+    """The same content under the same key is sealed to different bytes each time."""
+    assert sealed(b"same")[HEAD:] != sealed(b"same")[HEAD:]
+
+
+@given(secret=st.binary(max_size=200), context=st.binary(max_size=50))
+def test_wrapped_key_comes_back(secret: bytes, context: bytes) -> None:
+    """What is wrapped to a public key opens with its private half under the same context."""
+    private, public = seal.new_pair()
+    assert seal.unwrap(private, seal.wrap(public, secret, context), context) == secret
+
+
+def test_every_damage_to_a_wrapped_key_is_found() -> None:
+    """A changed, cut, foreign or misplaced wrapped key does not open."""
+    private, public = seal.new_pair()
+    wrapped = seal.wrap(public, KEY, b"held-1")
+    for position in range(len(wrapped) * 8):
+        damaged = bytearray(wrapped)
+        damaged[position // 8] ^= 1 << position % 8
+        with pytest.raises(CryptoError):
+            seal.unwrap(private, bytes(damaged), b"held-1")
+    for length in range(len(wrapped)):
+        with pytest.raises(CryptoError):
+            seal.unwrap(private, wrapped[:length], b"held-1")
+    with pytest.raises(CryptoError):
+        seal.unwrap(private, wrapped, b"held-2")
+    with pytest.raises(CryptoError):
+        seal.unwrap(seal.new_pair()[0], wrapped, b"held-1")
+
+
+@pytest.mark.parametrize("key", [b"", b"short", bytes(33), bytes(32)])
+def test_unusable_public_key_is_refused(key: bytes) -> None:
+    """Nothing is wrapped to a key of the wrong length or of low order."""
+    with pytest.raises(CryptoError):
+        seal.wrap(key, KEY, b"")
+
+
+def test_public_half() -> None:
+    """A private key gives the public half that it was made with; anything else is refused."""
+    private, public = seal.new_pair()
+    assert seal.public_half(private) == public
+    with pytest.raises(CryptoError):
+        seal.public_half(b"short")
