@@ -1,0 +1,1 @@
+"""The default rules, as admins get them."""
