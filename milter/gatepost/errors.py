@@ -57,3 +57,7 @@ class DeliveryError(GatepostError):
     """The re-injection listener did not take a copy."""
 
     temporary = True
+
+
+class VaultError(GatepostError):
+    """A held copy is not there, or may not leave."""
