@@ -1,0 +1,202 @@
+"""
+The tables: what is kept, in which columns, and what no row may say.
+
+The partner table is for admins: whatever `sqlite3` or `psql` writes there is held to the same rules as the command
+line by CHECK constraints, written in the SQL that SQLite and PostgreSQL share (`ltrim` and `rtrim` with a set of
+characters tell whether a text holds others). Column comments stand in both schemas.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    false,
+)
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.schema import CreateColumn
+from sqlalchemy.sql.compiler import DDLCompiler
+
+from gatepost.db.moment import Moment
+
+metadata = MetaData()
+
+_NAME_CHARACTERS = "abcdefghijklmnopqrstuvwxyz0123456789._-"
+LADDER_WORDS = ("tls", "openpgp", "smime", "pdf", "securedoc", "pickup")
+
+
+def _only(column: str, characters: str) -> str:
+    """Write the condition that a column holds no other characters."""
+    return f"ltrim({column}, '{characters}') = ''"
+
+
+def _ladder_condition() -> str:
+    """Write the condition that a comma-separated text holds treatments only; blanks do not matter."""
+    rest = "',' || replace(replace(ladder, ' ', ''), ',', ',,') || ','"
+    for word in LADDER_WORDS:
+        rest = f"replace({rest}, ',{word},', '')"
+    return f"ladder = '' OR {rest} = ''"
+
+
+def _pattern_condition() -> str:
+    """Write the condition that a pattern ends in a domain of A-labels, after nothing or after `local@`."""
+    local = f"rtrim(pattern, '{_NAME_CHARACTERS}')"
+    return (
+        f"pattern <> '' AND ({local} = '' OR {local} LIKE '%_@') AND pattern NOT LIKE '% %'"
+        " AND pattern NOT LIKE '%@' AND pattern NOT LIKE '%@.%' AND pattern NOT LIKE '%..%'"
+        " AND pattern NOT LIKE '%.'"
+    )
+
+
+_FINGERPRINT = (
+    f"length(tls) = 76 AND substr(tls, 1, 12) = 'fingerprint:' AND {_only('substr(tls, 13)', '0123456789abcdef')}"
+)
+
+
+def _text(name: str, comment: str, default: str = "") -> Column[str]:
+    return Column(name, Text, nullable=False, server_default=default, comment=comment)
+
+
+partner = Table(
+    "partner",
+    metadata,
+    Column(
+        "pattern", Text, primary_key=True, nullable=False,
+        comment="address, domain, or .domain with its subdomains; lower case, domains as A-labels (xn--)",
+    ),
+    _text("demand", "how mail to this partner must be protected: none, tls or encrypt", "none"),
+    _text("ladder", "treatments, best first, comma-separated: tls, openpgp, smime, pdf, securedoc, pickup"),
+    _text("tls", "how TLS is assured: empty, verify, dane, mta-sts or fingerprint:SHA-256 in lower-case hex"),
+    _text("tls_name", "with verify: the name that the certificate must bear; empty: the domain"),
+    _text("tls_ca", "with verify: PEM file of the CA that must have issued it; empty: the system's"),
+    _text("nexthop", "where mail on the TLS route goes: host, [host] or either with :port; empty: by MX"),
+    _text("inbound", "how mail from this partner must come: none, tls or encrypt", "none"),
+    _text("inbound_action", "what happens to mail that came otherwise: flag, quarantine or tempfail", "flag"),
+    _text("note", "for admins"),
+    CheckConstraint("pattern = lower(pattern)", name="pattern_is_lower_case"),
+    CheckConstraint(_pattern_condition(), name="pattern_is_address_domain_or_dot_domain"),
+    CheckConstraint("demand IN ('none', 'tls', 'encrypt')", name="demand_is_none_tls_or_encrypt"),
+    CheckConstraint(_ladder_condition(), name="ladder_names_treatments"),
+    CheckConstraint(
+        f"tls IN ('', 'verify', 'dane', 'mta-sts') OR ({_FINGERPRINT})",
+        name="tls_is_verify_dane_mta_sts_or_fingerprint",
+    ),
+    CheckConstraint(
+        f"tls_name = '' OR (tls = 'verify' AND {_only('tls_name', _NAME_CHARACTERS)})",
+        name="tls_name_needs_verify",
+    ),
+    CheckConstraint("tls_ca = '' OR (tls = 'verify' AND tls_ca LIKE '/%')", name="tls_ca_needs_verify"),
+    CheckConstraint(_only("nexthop", _NAME_CHARACTERS + "[]:"), name="nexthop_is_host_or_port"),
+    CheckConstraint("inbound IN ('none', 'tls', 'encrypt')", name="inbound_is_none_tls_or_encrypt"),
+    CheckConstraint(
+        "inbound_action IN ('flag', 'quarantine', 'tempfail')",
+        name="inbound_action_is_flag_quarantine_or_tempfail",
+    ),
+    Index("partner_nexthop", "nexthop"),
+    comment="how mail to and from each partner is protected",
+)  # fmt: skip
+
+key = Table(
+    "key",
+    metadata,
+    Column("fingerprint", Text, primary_key=True, nullable=False, comment="upper-case hex"),
+    Column("owner", Text, primary_key=True, nullable=False, comment="address or domain that it is used for"),
+    Column("kind", Text, nullable=False, comment="openpgp or smime"),
+    Column("certificate", LargeBinary, nullable=False, comment="public half: binary OpenPGP or DER"),
+    Column("trust", Text, nullable=False, comment="admin, dnssec, wkd, ca, keyserver or harvested"),
+    _text("source", "where it came from"),
+    Column("expires", Moment, comment="UTC; NULL: never"),
+    Column("own", Boolean, nullable=False, server_default=false(), comment="the site holds the private half"),
+    Column("private", LargeBinary, comment="private half, sealed to the secret `keys`"),
+    Column("added", Moment, nullable=False, comment="UTC"),
+    CheckConstraint("kind IN ('openpgp', 'smime')", name="kind_is_openpgp_or_smime"),
+    CheckConstraint(
+        "trust IN ('admin', 'dnssec', 'wkd', 'ca', 'keyserver', 'harvested')", name="trust_is_a_known_level"
+    ),
+    CheckConstraint("owner <> ''", name="owner_is_given"),
+    Index("key_owner", "owner"),
+    comment="OpenPGP keys and S/MIME certificates, theirs and ours",
+)
+
+thread = Table(
+    "thread",
+    metadata,
+    Column("message_id", LargeBinary(32), primary_key=True, nullable=False, comment="SHA-256 of the Message-ID"),
+    Column("inside", Text, primary_key=True, nullable=False, comment="address of ours"),
+    Column("outside", Text, primary_key=True, nullable=False, comment="address of the correspondent"),
+    Column("cause", Text, nullable=False, comment="protected, decrypted or portal"),
+    Column("at", Moment, nullable=False, comment="UTC"),
+    CheckConstraint("length(message_id) = 32", name="message_id_is_sha256"),
+    CheckConstraint("cause IN ('protected', 'decrypted', 'portal')", name="cause_is_known"),
+    sqlite_with_rowid=False,
+    comment="messages of conversations that were protected",
+)
+
+event = Table(
+    "event",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("at", Moment, nullable=False, comment="UTC"),
+    _text("queue_id", "the mail server's name for the message"),
+    _text("message_id", "Message-ID with its angle brackets"),
+    _text("direction", "out, internal, in or transit"),
+    _text("sender", "envelope sender"),
+    _text("recipient", "envelope recipient"),
+    _text("demand", "what was demanded for this recipient"),
+    _text("treatment", "how the copy went"),
+    _text("rules", "names of the rules that matched, a line each"),
+    _text("reasons", "why, a line each"),
+    _text("detail", "more about it, as a JSON object", "{}"),
+    Index("event_queue_id", "queue_id"),
+    Index("event_message_id", "message_id"),
+    comment="what was decided for each recipient, and how it went",
+)
+
+held = Table(
+    "held",
+    metadata,
+    Column("id", Text, primary_key=True, nullable=False, comment="UUID"),
+    _text("queue_id", "the mail server's name for the message"),
+    _text("sender", "envelope sender as given, with brackets"),
+    _text("sender_parameters", "ESMTP parameters of MAIL, as a JSON list", "[]"),
+    _text("recipients", "RCPT arguments as given, with their ESMTP parameters, as a JSON list", "[]"),
+    _text("client", "who handed the message in, as a JSON object", "{}"),
+    _text("subject", "decoded"),
+    _text("message_id", "Message-ID with its angle brackets"),
+    _text("cause", "why it is held"),
+    _text("rules", "names of the rules that held it, a line each"),
+    Column("since", Moment, nullable=False, comment="UTC"),
+    Column("expires", Moment, nullable=False, comment="UTC"),
+    _text("blob", "name of the sealed message in the vault"),
+    Column("data_key", LargeBinary, comment="the blob's key, wrapped for the vault; NULL: the message is gone"),
+    _text("state", "held, released or deleted", "held"),
+    Column("released_at", Moment, comment="UTC"),
+    _text("reason", "why it was released or deleted"),
+    CheckConstraint("state IN ('held', 'released', 'deleted')", name="state_is_held_released_or_deleted"),
+    Index("held_state_expires", "state", "expires"),
+    comment="copies in quarantine",
+)
+
+notice = Table(
+    "notice",
+    metadata,
+    Column("digest", LargeBinary, primary_key=True, nullable=False, comment="SHA-256 of what the notice is about"),
+    Column("at", Moment, nullable=False, comment="UTC"),
+    _text("recipient", "who was told"),
+    Index("notice_recipient_at", "recipient", "at"),
+    comment="notices already sent",
+)
+
+
+@compiles(CreateColumn, "sqlite")
+def _with_comment(element: CreateColumn, compiler: DDLCompiler, **_: object) -> str:
+    """SQLite has no comments on columns, but keeps those that stand in CREATE TABLE."""
+    text = compiler.visit_create_column(element)  # type: ignore[no-untyped-call]
+    comment = element.element.comment
+    return f"{text} /* {comment} */" if text and comment else text

@@ -1,0 +1,17 @@
+"""Runs the migrations on a connection that `gatepost.db.schema` opened, or prints them as SQL."""
+
+from alembic import context
+
+from gatepost.db.tables import metadata
+
+config = context.config
+connection = config.attributes.get("connection")
+
+if connection is None:
+    context.configure(dialect_name=config.attributes["dialect"], target_metadata=metadata)
+    context.run_migrations()
+else:
+    context.configure(
+        connection=connection, target_metadata=metadata, render_as_batch=connection.dialect.name == "sqlite"
+    )
+    context.run_migrations()
