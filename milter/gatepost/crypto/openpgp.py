@@ -1,7 +1,7 @@
 """
 OpenPGP as the gateway uses it: values, and the port that both engines implement.
 
-`sequoia.py` is the fast engine inside the process, `gnupg.py` the one that runs gpg. RFC 9580, RFC 4880.
+`sequoia.py` is the fast engine inside the process, `gnupg_engine.py` the one that runs gpg. RFC 9580, RFC 4880.
 """
 
 from collections.abc import Sequence

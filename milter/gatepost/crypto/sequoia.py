@@ -1,0 +1,207 @@
+"""
+The OpenPGP engine inside the process: Sequoia. The only module that imports pysequoia.
+
+Sequoia encrypts to expired and to revoked certificates without a word, so every use goes through the guard.
+Which subkeys it encrypts to is not guessed but looked up in a trial message: Sequoia chose them by signatures
+that it verified. Their expiry is read from the packets, and only used to refuse.
+It holds the interpreter's lock while it works: encrypt what is larger than a few hundred KiB in `workers.pool`.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import lru_cache
+
+import pysequoia
+from pysequoia.packet import Packet, PacketPile, PublicKeyAlgorithm, SignatureType, Tag
+
+from gatepost.crypto import guard
+from gatepost.crypto.guard import Component
+from gatepost.crypto.openpgp import Certificate
+from gatepost.errors import CryptoError
+
+_KEYS = (Tag.PublicKey, Tag.PublicSubkey)
+_BINDINGS = (
+    SignatureType.SubkeyBinding,
+    SignatureType.DirectKey,
+    SignatureType.GenericCertification,
+    SignatureType.PersonaCertification,
+    SignatureType.CasualCertification,
+    SignatureType.PositiveCertification,
+)
+_RSA = (PublicKeyAlgorithm.RSAEncryptSign, PublicKeyAlgorithm.RSAEncrypt, PublicKeyAlgorithm.RSASign)
+_ELGAMAL = (PublicKeyAlgorithm.ElGamalEncrypt, PublicKeyAlgorithm.ElGamalEncryptSign)
+_REMEMBERED = 1024  # certificates kept parsed
+
+
+@dataclass(frozen=True, slots=True)
+class _Parsed:
+    """A certificate in Sequoia's form, with what the guard needs to judge it at any time."""
+
+    cert: pysequoia.Cert
+    certificate: Certificate
+    primary: Component
+    subkeys: tuple[Component, ...]
+
+    def judged(self, now: datetime) -> Certificate:
+        refusal = guard.refusal(self.primary, self.subkeys, now)
+        return replace(self.certificate, refusal=refusal) if refusal else self.certificate
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+class SequoiaEncryptor:
+    """Implements Encryptor. Keeps certificates parsed, since parsing costs more than encrypting a small mail."""
+
+    def __init__(self, clock: Callable[[], datetime] = _now) -> None:
+        self._clock = clock
+        self._parsed = lru_cache(maxsize=_REMEMBERED)(_parse)
+
+    def read(self, data: bytes) -> tuple[Certificate, ...]:
+        """Read armored or binary certificates; raises CryptoError naming what is wrong and in which one."""
+        now = self._clock()
+        return tuple(parsed.judged(now) for parsed in self._parsed(data))
+
+    def encrypt(self, plaintext: bytes, certificates: Sequence[bytes]) -> bytes:
+        """Encrypt to every certificate; gives ASCII armor with LF line ends. Raises CryptoError."""
+        recipients = [self._usable(data) for data in certificates]
+        if not recipients:
+            raise CryptoError("no certificate to encrypt to")
+        try:
+            return pysequoia.encrypt(plaintext, recipients)
+        except RuntimeError as error:
+            raise CryptoError(f"OpenPGP encryption failed: {_first_line(error)}") from None
+
+    def _usable(self, data: bytes) -> pysequoia.Cert:
+        found = self._parsed(data)
+        if len(found) != 1:
+            raise CryptoError(f"one certificate is needed for each recipient, not {len(found)}")
+        refusal = guard.refusal(found[0].primary, found[0].subkeys, self._clock())
+        if refusal:
+            raise CryptoError(f"key {found[0].certificate.fingerprint} must not be encrypted to: {refusal}")
+        return found[0].cert
+
+
+def _first_line(error: Exception) -> str:
+    """Sequoia's errors may carry a backtrace below their first line."""
+    return str(error).partition("\n")[0]
+
+
+def _parse(data: bytes) -> tuple[_Parsed, ...]:
+    guard.check_size(data, guard.MAX_KEYRING, "the key file")
+    try:
+        certs = pysequoia.Cert.split_bytes(data)
+    except RuntimeError as error:
+        raise CryptoError(f"no OpenPGP certificate can be read: {_first_line(error)}") from None
+    if not certs:
+        raise CryptoError("no OpenPGP certificate found: the file is empty or holds something else")
+    return tuple(_parse_one(cert) for cert in certs)
+
+
+def _parse_one(cert: pysequoia.Cert) -> _Parsed:
+    fingerprint = cert.fingerprint.upper()
+    if cert.has_secret_keys:
+        raise CryptoError(f"key {fingerprint} comes with its private half, where only the public half is expected")
+    data = bytes(cert)
+    guard.check_size(data, guard.MAX_CERTIFICATE, f"certificate {fingerprint}")
+    try:
+        packets = list(PacketPile.from_bytes(data))
+        keys = list(_components(packets, set(_encrypted_to(cert))))
+        user_ids = tuple(str(user_id) for user_id in cert.user_ids)
+        expires, revoked = cert.expiration, cert.is_revoked
+    except RuntimeError as error:
+        raise CryptoError(f"certificate {fingerprint} cannot be read: {_first_line(error)}") from None
+    primary = replace(keys[0], expires=expires, revoked=revoked)
+    certificate = Certificate(
+        fingerprint=fingerprint,
+        user_ids=user_ids,
+        addresses=tuple(dict.fromkeys(_addresses(packets, user_ids))),
+        data=data,
+        created=primary.created,
+        expires=_usable_until(primary, keys[1:]),
+        refusal="",
+    )
+    return _Parsed(cert, certificate, primary, tuple(keys[1:]))
+
+
+def _usable_until(primary: Component, subkeys: Iterable[Component]) -> datetime | None:
+    """Tell when the certificate can no longer be encrypted to: with its primary key or its last used subkey."""
+    ends = [key.expires for key in subkeys if key.encrypts]
+    last = max((end for end in ends if end is not None), default=None) if all(ends) else None
+    return min((end for end in (primary.expires, last) if end is not None), default=None)
+
+
+def _encrypted_to(cert: pysequoia.Cert) -> Iterator[str]:
+    """Name the keys that Sequoia encrypts to, by key ID (v4) or fingerprint (v6), from a trial message."""
+    try:
+        trial = pysequoia.encrypt(b"", [cert], armor=False)
+    except RuntimeError:
+        return  # no subkey that Sequoia's policy accepts
+    for packet in PacketPile.from_bytes(trial):
+        if packet.tag == Tag.PKESK:
+            body = packet.body
+            # RFC 9580 section 5.1: version 3 names the key ID, version 6 the fingerprint behind its own version
+            named = body[1:9] if body[0] == 3 else body[3 : 2 + body[1]]  # noqa: PLR2004 - the packet's version
+            yield named.hex()
+
+
+def _components(packets: Iterable[Packet], used: set[str]) -> Iterator[Component]:
+    """Describe the keys of a certificate, primary first; a key's newest binding signature sets its expiry."""
+    key: Packet | None = None
+    binding: Packet | None = None
+    for packet in packets:
+        if packet.tag in _KEYS:
+            if key is not None:
+                yield _component(key, binding, used)
+            key, binding = packet, None
+        elif packet.tag == Tag.Signature and packet.signature_type in _BINDINGS and _is_newer(packet, binding):
+            binding = packet
+    if key is not None:
+        yield _component(key, binding, used)
+
+
+def _is_newer(packet: Packet, than: Packet | None) -> bool:
+    if than is None or than.signature_created is None:
+        return True
+    return packet.signature_created is not None and packet.signature_created > than.signature_created
+
+
+def _component(key: Packet, binding: Packet | None, used: set[str]) -> Component:
+    fingerprint = key.fingerprint or ""
+    created = key.key_created or datetime.fromtimestamp(0, UTC)
+    validity = binding.key_validity_period if binding is not None else None
+    name = _algorithm(key)
+    return Component(
+        fingerprint=fingerprint.upper(),
+        algorithm=name,
+        bits=_modulus_bits(key.body) if name == "RSA" else 0,
+        created=created,
+        expires=created + validity if validity else None,
+        revoked=False,  # Sequoia leaves revoked subkeys out itself, by signatures that it verified
+        encrypts=fingerprint in used or (key.key_id or "") in used,
+    )
+
+
+def _algorithm(key: Packet) -> str:
+    algorithm = key.key_algorithm
+    if algorithm in _RSA:
+        return "RSA"
+    if algorithm in _ELGAMAL:
+        return "ElGamal"
+    return "DSA" if algorithm == PublicKeyAlgorithm.DSA else str(algorithm).rpartition(".")[2]
+
+
+def _modulus_bits(body: bytes) -> int:
+    """Read the modulus's length from a public-key packet (RFC 9580 section 5.5.2): first MPI of the material."""
+    start = 10 if body[0] == 6 else 6  # noqa: PLR2004 - version 6 has four octets of length more
+    return int.from_bytes(body[start : start + 2], "big")
+
+
+def _addresses(packets: Iterable[Packet], user_ids: Sequence[str]) -> Iterator[str]:
+    for packet in packets:
+        if packet.tag == Tag.UserID and packet.user_id in user_ids:
+            address = guard.normal_address(packet.user_id_email or "")
+            if address:
+                yield address
