@@ -1,0 +1,50 @@
+"""
+Rules as values: a condition, the demand it makes, and what comes with it; all rules of a site in reading order.
+"""
+
+from dataclasses import dataclass, field
+
+from gatepost.decision.condition import Condition
+from gatepost.decision.demand import Demand, Treatment
+from gatepost.message.subject import Tags
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """
+    One rule as the admin wrote it.
+
+    `mark`: protected copies bear the mark in their subject. `notify`: the sender is told. `pilot`: shown, but
+    without effect. `detects` tells that the condition asks for finds; then `always` makes it count for
+    protected copies too, and `tls_protects` tells whether TLS keeps what was found well enough.
+    """
+
+    name: str
+    condition: Condition
+    demand: Demand
+    ladder: tuple[Treatment, ...] = ()
+    mark: bool = True
+    notify: bool = False
+    pilot: bool = False
+    tls_protects: bool = True
+    always: bool = False
+    detects: bool = False
+
+    @property
+    def comes_second(self) -> bool:
+        """Whether the rule judges only what would leave unprotected."""
+        return self.detects and not self.always
+
+
+@dataclass(frozen=True, slots=True)
+class RuleSet:
+    """
+    All rules, files by name, rules by position.
+
+    `needs_body` tells that a rule asks for finds, `needs_size` that one asks for the size.
+    """
+
+    rules: tuple[Rule, ...] = ()
+    tags: Tags = field(default_factory=lambda: Tags.of(()))
+    needs_body: bool = False
+    needs_size: bool = False

@@ -1,0 +1,74 @@
+"""
+The view: what conditions may look at in one message, taken from it once for all recipients and rules.
+
+Size and finds are unknown (None) until the whole message is there.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from gatepost.message import subject
+from gatepost.message.field import Field
+from gatepost.message.subject import Tags
+from gatepost.message.transaction import Transaction
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """
+    One message as rules see it.
+
+    `sender` is the envelope sender in lower case, `<>` for the null sender. `tags` holds the subject tags that
+    were found, as configured. `outside` counts the recipients with direction out. `size` is in octets, header
+    and body. `finds` gives the number of finds of each detector. `encrypted` tells that the message is truly
+    encrypted already: computed from packets, never from a label.
+    """
+
+    sender: str
+    authenticated: bool = False
+    subjects: tuple[str, ...] = ()
+    fields: tuple[Field, ...] = ()
+    tags: frozenset[str] = frozenset()
+    outside: int = 0
+    size: int | None = None
+    finds: Mapping[str, int] | None = None
+    encrypted: bool = False
+    _headers: dict[bytes, tuple[str, ...]] = field(default_factory=dict, compare=False, repr=False)
+
+    @classmethod
+    def of(
+        cls,
+        transaction: Transaction,
+        tags: Tags,
+        *,
+        outside: int,
+        complete: bool = True,
+        finds: Mapping[str, int] | None = None,
+        encrypted: bool = False,
+    ) -> "View":
+        """Take the view of a transaction; `complete` tells that the body is there, so that the size is known."""
+        fields = transaction.fields
+        subjects = tuple([subject.decode(item.value) for item in fields if subject.is_subject(item)])
+        return cls(
+            sender=str(transaction.sender).lower(),
+            authenticated=bool(transaction.client.authenticated),
+            subjects=subjects,
+            fields=fields,
+            tags=frozenset([match.tag for text in subjects for match in subject.tags_in(text, tags)]),
+            outside=outside,
+            size=_octets(transaction) if complete else None,
+            finds=finds,
+            encrypted=encrypted,
+        )
+
+    def header(self, name: bytes) -> tuple[str, ...]:
+        """Give every value of the field, decoded; `name` in lower case."""
+        if name not in self._headers:
+            named = (item.value for item in self.fields if item.key.rstrip() == name)
+            self._headers[name] = tuple(subject.decode(value) for value in named)
+        return self._headers[name]
+
+
+def _octets(transaction: Transaction) -> int:
+    lines = (len(item.name) + len(item.value) + 3 for item in transaction.fields)  # colon and CRLF
+    return sum(lines) + 2 + transaction.body.size
