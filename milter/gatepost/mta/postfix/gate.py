@@ -1,0 +1,50 @@
+"""
+What Postfix must know of Gatepost: where it listens, where it hands mail back, with which certificates.
+
+Sockets are written as in gatepost.toml: `unix:/path` or `inet:PORT@HOST`.
+"""
+
+import hashlib
+import re
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+
+from gatepost.errors import ConfigError
+
+_CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """
+    Gatepost as Postfix sees it.
+
+    `reinject` and `reinject_tls` are `HOST:PORT` on loopback; `listener_pem` holds the listeners' key and
+    certificate, `client_pem` the only client certificate that they let in. `exempt` names listeners that stay
+    without Gatepost.
+    """
+
+    milter_socket: str
+    policy_socket: str
+    reinject: str
+    reinject_tls: str
+    listener_pem: Path
+    client_pem: Path
+    exempt: tuple[str, ...] = ()
+
+    def milter_path(self) -> Path | None:
+        """Give the path of the milter's UNIX socket, None for TCP."""
+        kind, _, rest = self.milter_socket.partition(":")
+        return Path(rest) if kind in {"unix", "local"} else None
+
+
+def fingerprint(pem: Path) -> str:
+    """Give the SHA-256 fingerprint of the first certificate in a PEM file as Postfix writes it, `AB:CD:...`."""
+    try:
+        found = _CERTIFICATE.search(pem.read_text(encoding="ascii", errors="replace"))
+    except OSError as error:
+        raise ConfigError(f"{pem}: cannot be read ({error.strerror}): `gatepost init` makes it") from None
+    if found is None:
+        raise ConfigError(f"{pem}: holds no certificate: `gatepost secret rotate` makes a new one")
+    return hashlib.sha256(ssl.PEM_cert_to_DER_cert(found[0])).digest().hex(":").upper()
