@@ -41,7 +41,9 @@ def _system_error(error: OSError) -> str:
 
 def _place(error: Exception) -> str:
     """Name the innermost module and line that raised."""
-    frames = [(frame.f_globals.get("__name__", "?"), line) for frame, line in traceback.walk_tb(error.__traceback__)]
+    frames = [
+        (frame.f_globals.get("__name__", "?"), line) for frame, line in traceback.walk_tb(error.__traceback__)
+    ]
     module, line = frames[-1] if frames else ("?", 0)
     return f"{module}:{line}"
 

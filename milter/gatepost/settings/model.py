@@ -1,0 +1,196 @@
+"""
+Every key of gatepost.toml: its type, its default, and the description that documentation is made from.
+
+Only `internal_domains` has no default. Defaults follow the Filesystem Hierarchy Standard; `gatepost init` writes a
+file whose paths lie in the site's own directory.
+"""
+
+import socket as system
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, computed_field
+
+from gatepost.settings import kinds
+
+_STATE = "/var/lib/gatepost"
+_RUN = "/run/gatepost"
+
+
+class Section(BaseModel):
+    """A section of the file: frozen; an unknown key is a fault."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class Gateway(Section):
+    """The gateway itself: whose mail it is, where it listens, what it may use."""
+
+    internal_domains: Annotated[tuple[kinds.DomainPattern, ...], Field(min_length=1)]
+    """Our domains; exact, ".hosp.test" stands for the subdomains."""
+    hostname: kinds.Hostname = Field(default_factory=system.getfqdn)
+    """This gateway's name in its header fields and notices; default: the host's full name."""
+    internal_networks: tuple[kinds.Network, ...] = ("127.0.0.0/8", "::1/128")
+    """Clients in these networks are inside."""
+    inside_listeners: tuple[str, ...] = ("submission", "submissions")
+    """Postfix services, by daemon_name, whose clients are inside."""
+    outside_listeners: tuple[str, ...] = ()
+    """Postfix services, by daemon_name, whose clients are outside even from an internal network."""
+    socket: kinds.Socket = f"unix:{_RUN}/milter.sock"
+    """Where the milter listens: "unix:/path" or "inet:port@host"."""
+    reinject: kinds.HostPort = "127.0.0.1:10025"
+    """The re-injection listener of Postfix, "host:port"."""
+    reinject_tls: kinds.HostPort = "127.0.0.1:10027"
+    """The re-injection listener that puts copies on the verified TLS route."""
+    no_rung: Literal["quarantine", "reject"] = "quarantine"
+    """What becomes of a copy that no treatment can protect."""
+    authserv_id: str = ""
+    """The identity in Gatepost-Result and Authentication-Results; default: "gatepost." and the hostname."""
+    trusted_authserv_ids: tuple[str, ...] = ()
+    """Filters before us whose SPF, DKIM and DMARC results are believed."""
+    aliases: Literal["resolve", "none", "unsafe_ignore"] = "resolve"
+    """How inside recipients are followed through Postfix's alias maps."""
+    spool: Path = Path(f"{_STATE}/spool")
+    """Directory for messages larger than 1 MiB while they are under way."""
+    max_seconds: Annotated[int, Field(ge=1, le=3600)] = 90
+    """Time budget per message, in seconds; past it the message is put off."""
+    max_sessions: Annotated[int, Field(ge=1, le=10000)] = 200
+    """Sessions with the mail server at one time; more are put off."""
+    admin: str = ""
+    """Address for notices to the admin; default: postmaster at the first internal domain."""
+    notices_per_hour: Annotated[int, Field(ge=0)] = 20
+    """Notices to one sender in an hour."""
+    log_format: Literal["text", "json"] = "text"
+    """Form of log lines."""
+
+
+class Postfix(Section):
+    """The Postfix that Gatepost serves."""
+
+    config_directory: Path = Path("/etc/postfix")
+    """Where its main.cf lies."""
+
+
+class Ladder(Section):
+    """The treatments that may meet a demand, best first, where neither rule nor partner names others."""
+
+    encrypt: kinds.EncryptLadder = ("smime", "openpgp", "securedoc", "pickup")
+    """For the demand "encrypt"; "tls" and "pass" are not allowed."""
+    tls: kinds.TlsLadder = ("tls", "smime", "openpgp", "securedoc", "pickup")
+    """For the demand "tls"."""
+
+
+class Keys(Section):
+    """Keys and certificates, and the key worker."""
+
+    min_trust: kinds.Trust = "wkd"
+    """The weakest trust with which a key is used; admin > dnssec > wkd > ca > keyserver > harvested."""
+    socket: kinds.UnixSocket = f"unix:{_RUN}/keys.sock"
+    """Where the key worker listens."""
+
+
+class OpenPGP(Section):
+    """OpenPGP."""
+
+    engine: Literal["sequoia", "gnupg"] = "sequoia"
+    """The library that encrypts: inside the process, or through gpg."""
+    gpg: str = "gpg"
+    """The gpg program, for the engine "gnupg"."""
+    inline: bool = False
+    """Also decrypt inline PGP on the way in."""
+
+
+class Database(Section):
+    """The database of partners, keys, journal and events."""
+
+    url: Annotated[str, kinds.url("sqlite", "postgresql+psycopg")] = f"sqlite:///{_STATE}/gatepost.db"
+    """SQLAlchemy's URL: sqlite:////path or postgresql+psycopg://..."""
+
+
+class Vault(Section):
+    """Messages and files kept encrypted at rest."""
+
+    url: Annotated[str, kinds.url("file", "s3")] = f"file://{_STATE}/vault"
+    """Where blobs lie: file:///path or s3://bucket/prefix."""
+    keep_days: Annotated[int, Field(ge=1)] = 180
+    """Days until a message expires."""
+
+
+class Quarantine(Section):
+    """Held copies."""
+
+    keep_days: Annotated[int, Field(ge=1)] = 7
+    """Days until a held copy expires."""
+
+
+class Secrets(Section):
+    """Secrets are files; systemd credentials of the same name win over them."""
+
+    directory: Path = Path("/etc/gatepost/secrets")
+    """Directory of the secret files."""
+
+
+class Rules(Section):
+    """The rules."""
+
+    directory: Path = Path("/etc/gatepost/rules")
+    """Directory of the rule files, read by name."""
+
+
+class Dns(Section):
+    """Name and web look-ups."""
+
+    resolvers: tuple[kinds.Resolver, ...] = ()
+    """Resolvers, "address" or "address#port"; empty: the system's. AD is trusted from loopback only."""
+    timeout: Annotated[float, Field(gt=0, le=60)] = 3.0
+    """Seconds for one look-up."""
+    https_ca_file: str = ""
+    """Extra CA certificates for MTA-STS and WKD hosts."""
+    allow_private: bool = False
+    """Fetch from private addresses too (for tests)."""
+
+
+class Policy(Section):
+    """The service that answers Postfix's TLS questions."""
+
+    socket: kinds.UnixSocket = f"unix:{_RUN}/policy.sock"
+    """Where it listens (socketmap; maps "tls" and "sts")."""
+
+
+class Portal(Section):
+    """The web portal."""
+
+    url: Annotated[str, kinds.url("https", "http")] | Literal[""] = ""
+    """Its address as recipients see it; empty: no portal."""
+    listen: kinds.HostPort = "127.0.0.1:8025"
+    """Where it listens, "host:port"."""
+
+
+class Settings(Section):
+    """All settings of a site."""
+
+    gateway: Gateway
+    postfix: Postfix = Postfix()
+    ladder: Ladder = Ladder()
+    keys: Keys = Keys()
+    openpgp: OpenPGP = OpenPGP()
+    database: Database = Database()
+    vault: Vault = Vault()
+    quarantine: Quarantine = Quarantine()
+    secrets: Secrets = Secrets()
+    rules: Rules = Rules()
+    dns: Dns = Dns()
+    policy: Policy = Policy()
+    portal: Portal = Portal()
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def authserv_id(self) -> str:
+        """The identity in our result fields."""
+        return self.gateway.authserv_id or f"gatepost.{self.gateway.hostname}"
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def admin(self) -> str:
+        """The address for notices to the admin."""
+        return self.gateway.admin or f"postmaster@{self.gateway.internal_domains[0].removeprefix('.')}"
