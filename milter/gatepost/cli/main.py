@@ -17,6 +17,7 @@ import typer
 from typer.core import TyperGroup
 
 from gatepost import __version__
+from gatepost.cli import rules
 from gatepost.cli.invocation import Invocation
 
 DEFAULT_CONFIG = Path("/etc/gatepost/gatepost.toml")
@@ -88,3 +89,4 @@ def _warn_root() -> None:
 # The groups, in the order in which `gatepost --help` lists them:
 #   app.add_typer(partner.app, name="partner")       several commands under one name
 #   app.command(name="why")(why.why)                 one command
+app.add_typer(rules.app, name="rules")

@@ -24,7 +24,7 @@ def group() -> None:
 def check(
     ctx: typer.Context,
     directory: Annotated[
-        Path | None, typer.Argument(help="Where the *.toml files lie; default: rules/ beside the settings.")
+        Path | None, typer.Argument(help="Where the *.toml files lie; default: the site's rules.")
     ] = None,
 ) -> None:
     """Read the rules and run their examples; exit status 1 if a rule is wrong or an example fails."""
@@ -32,7 +32,7 @@ def check(
     from gatepost.decision.reader import read_rules
 
     call = invocation(ctx)
-    place = directory or call.config.parent / "rules"
+    place = directory or call.settings.rules.directory
     rules = read_rules(place, frozenset())
     outcomes = [run(example, rules) for example in read_examples(place)]
     failed = sum(not outcome.passed for outcome in outcomes)
