@@ -89,7 +89,7 @@ class Quarantine:
         self._store = store
         self._blobs = blobs
         self._public = public
-        self._keep = keep
+        self.keep = keep
         self._clock = clock
 
     def hold(
@@ -118,7 +118,7 @@ class Quarantine:
             cause=cause,
             rules=tuple(rules),
             since=since,
-            expires=since + self._keep,
+            expires=since + self.keep,
             wrapped_key=seal.wrap(self._public, data_key, key_context(name)),
         )
         self._blobs.write(name, seal.seal(pack(copy), data_key, name.bytes))

@@ -1,0 +1,27 @@
+"""
+Which notices went to whom, so that none goes twice and nobody is flooded.
+"""
+
+from datetime import datetime, timedelta
+
+from sqlalchemy import func, insert, select
+
+from gatepost.db.engine import Database
+from gatepost.db.tables import notice as table
+
+
+class SqlNotices:
+    """The log of notices; an implementation of `NoticeLog`. Thread-safe."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def claim(self, digest: bytes, recipient: str, at: datetime, per_hour: int) -> bool:
+        """Note a notice as sent; False if it went already or its recipient got `per_hour` in the last hour."""
+        sent = select(table.c.digest).where(table.c.digest == digest)
+        recent = select(func.count()).where(table.c.recipient == recipient, table.c.at > at - timedelta(hours=1))
+        with self._database.writing() as connection:
+            if connection.execute(sent).first() is not None or (connection.scalar(recent) or 0) >= per_hour:
+                return False
+            connection.execute(insert(table).values(digest=digest, recipient=recipient, at=at))
+        return True

@@ -1,0 +1,184 @@
+"""
+Gatepost's own notices: what it tells people by mail.
+
+Rules:
+  * The envelope sender is null and `Auto-Submitted: auto-replied` is set, so no one answers and nothing loops
+    (RFC 3834, RFC 5321 section 4.5.5).
+  * A notice never goes to the null sender, a list, a robot or anyone outside; the admin gets it instead.
+  * Nothing of a message is quoted but its subject.
+  * The same notice goes once; one recipient gets at most so many an hour, then only the log tells.
+"""
+
+import hashlib
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from quopri import encodestring
+from typing import Protocol
+from uuid import uuid4
+
+from gatepost.log import logger
+from gatepost.message.address import Address
+from gatepost.message.body import MemoryBody
+from gatepost.message.field import Field, named
+from gatepost.message.transaction import Transaction
+
+_MESSAGE_ID = re.compile(r"<[!-;=?-~]{1,240}>")
+_AUTOMATIC_LOCAL = re.compile(
+    r"(?i)owner-.*|.*-(owner|request|bounces?)|no-?reply.*|do-?not-?reply.*|mailer-daemon|postmaster"
+)
+_BULK = re.compile(rb"(?i)\s*(bulk|list|junk)\b")
+_MAX_LISTED = 100
+_MAX_SUBJECT = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """A message of our own: one recipient, null envelope sender."""
+
+    recipient: Address
+    fields: tuple[Field, ...]
+    body: MemoryBody
+
+
+class NoticeLog(Protocol):
+    """Remembers which notices went to whom. Thread-safe; raises StorageError."""
+
+    def claim(self, digest: bytes, recipient: str, at: datetime, per_hour: int) -> bool:
+        """Note a notice as sent; False if it went already or its recipient got `per_hour` in the last hour."""
+
+
+class Notices:
+    """Writes notices, for those who may get one."""
+
+    def __init__(
+        self,
+        *,
+        log: NoticeLog,
+        admin: Address,
+        hostname: str,
+        per_hour: int = 20,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        """Take the admin's address, which is also the notices' From:, and the name for Message-IDs."""
+        self._log = log
+        self._admin = admin
+        self._hostname = hostname
+        self._per_hour = per_hour
+        self._clock = clock
+
+    def held(
+        self,
+        transaction: Transaction,
+        *,
+        subject: str,
+        held: Sequence[tuple[Address, str]],
+        went: Sequence[Address],
+        keep: timedelta,
+        inside: bool,
+    ) -> Notice | None:
+        """
+        Tell the sender once which recipients' copy is held, and why, and who gets the message.
+
+        `inside` tells that one of ours sent it: anybody else's sender address may be forged, so the admin is told.
+        """
+        recipient = self._admin if not inside or is_automatic(transaction) else transaction.sender
+        digest = _digest(b"held", transaction, [address for address, _ in held])
+        if not self._log.claim(digest, recipient.text, self._clock(), self._per_hour):
+            logger.warning("a notice was not sent: sent before, or too many this hour", recipient=recipient.text)
+            return None
+        text = _held_text(transaction, subject, held, went, keep)
+        return self._notice(recipient, transaction, "Your message waits in quarantine", text)
+
+    def _notice(self, recipient: Address, about: Transaction, subject: str, text: str) -> Notice:
+        at = self._clock()
+        encoding, body = _encoded(text)
+        fields = [
+            ("Date", format_datetime(at)),
+            ("From", f"Mail gateway <{self._admin.text}>"),
+            ("To", recipient.text),
+            ("Subject", subject),
+            ("Message-ID", f"<{uuid4()}@{self._hostname}>"),
+            ("Auto-Submitted", "auto-replied"),
+            ("MIME-Version", "1.0"),
+            ("Content-Type", "text/plain; charset=utf-8"),
+            ("Content-Transfer-Encoding", encoding),
+        ]
+        if _MESSAGE_ID.fullmatch(about.message_id):
+            fields += [("In-Reply-To", about.message_id), ("References", about.message_id)]
+        return Notice(
+            recipient=recipient,
+            fields=tuple(Field(name.encode("ascii"), b" " + value.encode("utf-8")) for name, value in fields),
+            body=MemoryBody(body),
+        )
+
+
+def is_automatic(transaction: Transaction) -> bool:
+    """Tell whether a message comes from no person: null sender, list, bulk or robot (RFC 3834 section 2)."""
+    sender, fields = transaction.sender, transaction.fields
+    if sender.is_null or not sender.domain or _AUTOMATIC_LOCAL.fullmatch(sender.local):
+        return True
+    if any(field.key.startswith(b"list-") for field in fields):
+        return True
+    if any(_BULK.match(field.value) for field in named(fields, b"precedence")):
+        return True
+    return any(field.value.strip().lower() != b"no" for field in named(fields, b"auto-submitted"))
+
+
+def _held_text(
+    transaction: Transaction,
+    subject: str,
+    held: Sequence[tuple[Address, str]],
+    went: Sequence[Address],
+    keep: timedelta,
+) -> str:
+    lines = [
+        "Your message could not leave as it is. It is kept, encrypted, at the mail gateway.",
+        "",
+        f"Subject: {_one_line(subject)}",
+        f"From:    {transaction.sender}",
+        "",
+        "Held for:",
+        *_listed([f"{address.text}: {_one_line(reason)}" for address, reason in held]),
+        "",
+    ]
+    if went:
+        lines += ["Went to (no need to send it again):", *_listed([address.text for address in went]), ""]
+    else:
+        lines += ["It went to nobody else.", ""]
+    lines += [
+        f"What to do: ask your postmaster to release it (queue ID {transaction.queue_id or 'unknown'}), or do",
+        "nothing: after " + f"{max(keep.days, 1)} days it is deleted.",
+        "",
+        "This notice was made by the mail gateway; nobody reads replies to it.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _listed(texts: Sequence[str]) -> list[str]:
+    lines = [f"  {text}" for text in texts[:_MAX_LISTED]]
+    if len(texts) > _MAX_LISTED:
+        lines.append(f"  and {len(texts) - _MAX_LISTED} more")
+    return lines
+
+
+def _one_line(text: str) -> str:
+    """Keep what people wrote from adding lines or terminal codes to a notice."""
+    return "".join(char if char.isprintable() else " " for char in text[:_MAX_SUBJECT]).strip()
+
+
+def _encoded(text: str) -> tuple[str, bytes]:
+    """Give a text as a body of 7-bit lines with CRLF, and its transfer encoding."""
+    data = text.encode("utf-8", "replace")
+    if data.isascii() and max(map(len, data.split(b"\n"))) < 900:  # noqa: PLR2004 - RFC 5322 allows 998
+        return "7bit", data.replace(b"\n", b"\r\n")
+    return "quoted-printable", encodestring(data).replace(b"\n", b"\r\n")
+
+
+def _digest(kind: bytes, transaction: Transaction, recipients: Sequence[Address]) -> bytes:
+    """Name a notice by what it is about, so that a message that comes again does not bring a second one."""
+    about = transaction.message_id or transaction.queue_id
+    parts = (kind, transaction.sender.raw, about.encode("utf-8", "replace"), *(one.raw for one in recipients))
+    return hashlib.sha256(b"\0".join(parts)).digest()

@@ -1,0 +1,33 @@
+"""The log of notices in SQLite: none goes twice, nobody is flooded."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from gatepost.db.engine import Database
+from gatepost.db.notices import SqlNotices
+from gatepost.db.tables import metadata
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> SqlNotices:
+    database = Database(f"sqlite:///{tmp_path / 'db'}")
+    metadata.create_all(database.writer)
+    return SqlNotices(database)
+
+
+def test_once(log: SqlNotices) -> None:
+    """The same notice is claimed once, however much later the second try comes."""
+    assert log.claim(b"a" * 32, "x@y.test", NOW, 9)
+    assert not log.claim(b"a" * 32, "x@y.test", NOW + timedelta(days=1), 9)
+
+
+def test_so_many_an_hour(log: SqlNotices) -> None:
+    """The limit counts one recipient's last hour; others have their own."""
+    assert log.claim(b"a" * 32, "x@y.test", NOW, 1)
+    assert not log.claim(b"b" * 32, "x@y.test", NOW + timedelta(minutes=59), 1)
+    assert log.claim(b"c" * 32, "other@y.test", NOW, 1)
+    assert log.claim(b"b" * 32, "x@y.test", NOW + timedelta(minutes=61), 1)

@@ -1,0 +1,118 @@
+"""Holding: the judged recipients' copy is durable, and a notice says so."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from gatepost.crypto import seal
+from gatepost.decision.demand import Demand, Treatment
+from gatepost.decision.plan import Judgement
+from gatepost.errors import StorageError
+from gatepost.gateway.holding import Holding
+from gatepost.gateway.notices import Notices
+from gatepost.message.address import parse
+from gatepost.message.body import MemoryBody
+from gatepost.message.direction import Direction
+from gatepost.message.field import Field
+from gatepost.message.transaction import Client, Recipient, Transaction
+from gatepost.vault.blobs import DirectoryBlobs
+from gatepost.vault.held import Held, Quarantine
+
+BOB, CAROL = Recipient(parse(b"<bob@x.test>")), Recipient(parse(b"<carol@x.test>"))
+MESSAGE = Transaction(
+    client=Client(),
+    sender=parse(b"<alice@hosp.test>"),
+    parameters=(),
+    recipients=(BOB, CAROL),
+    fields=(Field(b"Subject", b" =?utf-8?q?Gr=C3=BC=C3=9Fe?="),),
+    body=MemoryBody(b"x"),
+    queue_id="4XYZ",
+)
+
+
+class Rows:
+    """Keeps what is added."""
+
+    def __init__(self) -> None:
+        self.added: list[Held] = []
+
+    def add(self, held: Held) -> None:
+        self.added.append(held)
+
+    def matching(self, prefix: str) -> tuple[Held, ...]:
+        raise NotImplementedError
+
+    def waiting(self) -> tuple[Held, ...]:
+        raise NotImplementedError
+
+    def expired(self, now: datetime) -> tuple[Held, ...]:
+        raise NotImplementedError
+
+    def narrow(self, held: Held, recipients: Sequence[Recipient], reason: str) -> bool:
+        raise NotImplementedError
+
+    def close(self, held: Held, state: str, at: datetime, reason: str) -> bool:
+        raise NotImplementedError
+
+
+class Log:
+    """Lets every notice go, or breaks."""
+
+    def __init__(self, *, broken: bool = False) -> None:
+        self._broken = broken
+
+    def claim(self, digest: bytes, recipient: str, at: datetime, per_hour: int) -> bool:
+        assert len(digest) == 32
+        assert recipient
+        assert at.tzinfo is UTC
+        assert per_hour
+        if self._broken:
+            raise StorageError("down")
+        return True
+
+
+def judged(direction: Direction) -> list[Judgement]:
+    reasons = ("rule demands encrypt", "no usable key")
+    return [Judgement(BOB, direction, Demand.ENCRYPT, ("r",), Treatment.QUARANTINE, reasons)]
+
+
+def holding(directory: Path, rows: Rows, *, broken: bool = False) -> Holding:
+    quarantine = Quarantine(
+        store=rows, blobs=DirectoryBlobs(directory), public=seal.new_pair()[1], keep=timedelta(days=7)
+    )
+    notices = Notices(log=Log(broken=broken), admin=parse(b"<admin@hosp.test>"), hostname="gw.hosp.test")
+    return Holding(quarantine=quarantine, notices=notices)
+
+
+def test_row_says_what_and_why(tmp_path: Path) -> None:
+    """The row holds the judged recipients, the decoded subject, the rules and the last reason."""
+    rows = Rows()
+    notice = holding(tmp_path, rows).hold(MESSAGE, judged(Direction.OUT))
+    (held,) = rows.added
+    assert (held.recipients, held.subject, held.cause, held.rules) == ((BOB,), "Grüße", "no usable key", ("r",))
+    assert notice is not None
+    assert notice.recipient == MESSAGE.sender
+    assert b"carol@x.test" in notice.body.read()
+
+
+@pytest.mark.parametrize("direction", [Direction.IN, Direction.TRANSIT])
+def test_outside_senders_are_not_told(tmp_path: Path, direction: Direction) -> None:
+    """What came from outside is told to the admin: the sender's address may be forged."""
+    notice = holding(tmp_path, Rows()).hold(MESSAGE, judged(direction))
+    assert notice is not None
+    assert notice.recipient.text == "admin@hosp.test"
+
+
+def test_lost_notice_does_not_undo_holding(tmp_path: Path) -> None:
+    """Once the copy is held, a failing notice brings no error: the message would come and be held again."""
+    rows = Rows()
+    assert holding(tmp_path, rows, broken=True).hold(MESSAGE, judged(Direction.OUT)) is None
+    assert len(rows.added) == 1
+
+
+def test_failing_vault_is_an_error(tmp_path: Path) -> None:
+    """Where nothing can be held, the error goes up and nobody is told anything."""
+    with pytest.raises(StorageError):
+        holding(tmp_path / "absent", Rows()).hold(MESSAGE, judged(Direction.OUT))
