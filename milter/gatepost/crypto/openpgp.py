@@ -7,7 +7,10 @@ OpenPGP as the gateway uses it: values, and the port that both engines implement
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Protocol
+
+from gatepost.message.address import Address
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,9 @@ class Encryptor(Protocol):
     def encrypt(self, plaintext: bytes, certificates: Sequence[bytes]) -> bytes:
         """Encrypt to every certificate; gives ASCII armor with LF line ends."""
 
+    def encrypt_file(self, source: Path, target: Path, certificates: Sequence[bytes]) -> None:
+        """Encrypt one file into another, which exists, in bounded memory; as `encrypt` otherwise."""
+
 
 class Decryptor(Protocol):
     """Decrypts with private keys; lives only in the key worker."""
@@ -62,4 +68,16 @@ class Decryptor(Protocol):
         Decrypt with one transferable private key and verify against the signers' certificates.
 
         Raises CryptoError, always the same text, for anything that does not decrypt whole and with integrity.
+        """
+
+
+class Opener(Protocol):
+    """Has mail opened by whoever holds the private keys. Thread-safe."""
+
+    def open(self, ciphertext: bytes, recipient: Address, sender: str) -> Opened | None:
+        """
+        Decrypt with the keys of this recipient or of the recipient's domain, and verify against the keys of the
+        sender's address (as in From:; empty if not known).
+
+        None where it cannot be decrypted, whatever the reason. Raises WorkerError where nobody answered.
         """

@@ -3,15 +3,35 @@ PGP/MIME: the shape of an encrypted message (RFC 3156), built and opened byte fo
 
 What is encrypted is the message's own content: its Content-* fields as received, a blank line, its body.
 All other fields stay outside, where mail servers and filters read them.
+
+Reading looks at the outermost entity only, and believes packets, never labels: text beside the encrypted part,
+in a third part or around an inline message, makes the message an unencrypted one.
 """
 
+import quopri
+import re
 import secrets
 from collections.abc import Iterable, Iterator
 
+from gatepost.crypto import packets
+from gatepost.message import mime
+from gatepost.message.body import Body, Spool
 from gatepost.message.field import Field
 
+MAX_CIPHERTEXT = 64 << 20  # octets; what is larger goes on as it came
+
 _CONTENT = b"content-"
+_CMS = frozenset({b"application/pkcs7-mime", b"application/x-pkcs7-mime"})
+_PARTS = 2
+_MAX_PREAMBLE = 256  # octets: a note for old mail programs, no room for a letter
+_LINE_END = re.compile(rb"\r\n|\r|\n")
+_ENVELOPED = re.compile(
+    rb"\x30(?:\x80|[\x00-\x7f]|\x81.|\x82..|\x83...|\x84....)\x06"
+    rb"(?:\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x03|\x0b\x2a\x86\x48\x86\xf7\x0d\x01\x09\x10\x01\x17)",
+    re.DOTALL,
+)
 _DEFAULT = Field(b"Content-Type", b" text/plain; charset=us-ascii")  # RFC 2045 section 5.2
+_UNKNOWN = Field(b"Content-Type", b" text/plain; charset=utf-8")
 
 _PREAMBLE = b"This is an OpenPGP/MIME encrypted message (RFC 3156)."
 _VERSION_PART = b"""
@@ -46,13 +66,116 @@ def plaintext_of(fields: Iterable[Field], body: Iterable[bytes]) -> Iterator[byt
     yield from body
 
 
-def enclose(armored: bytes) -> tuple[bytes, bytes]:
+def enclose(armored: Body) -> tuple[bytes, Body]:
     """
-    Build the encrypted message around ASCII armor: the value of Content-Type (leading space, no line end) and
-    the body with CRLF line ends. RFC 3156 section 4.
+    Build the encrypted message around ASCII armor: the value of Content-Type (leading space, folded with LF)
+    and the body with CRLF line ends. RFC 3156 section 4.
     """
     boundary = b"gatepost-" + secrets.token_hex(16).encode()
     content_type = b' multipart/encrypted; protocol="application/pgp-encrypted";\n boundary="' + boundary + b'"'
-    armor = armored.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
     mark = b"\r\n--" + boundary
-    return content_type, b"".join((_PREAMBLE, mark, _VERSION_PART, mark, _MESSAGE_PART, armor, mark, b"--\r\n"))
+    body = Spool()
+    body.write(_PREAMBLE + mark + _VERSION_PART + mark + _MESSAGE_PART)
+    for chunk in armored.chunks():
+        body.write(chunk.replace(b"\r", b"").replace(b"\n", b"\r\n"))
+    body.write(mark + b"--\r\n")
+    return content_type, body
+
+
+def may_be_encrypted(fields: Iterable[Field], *, inline: bool) -> bool:
+    """Tell from the header alone whether the body needs to be looked at; `inline`: armor as text counts too."""
+    fields = tuple(fields)
+    media = _media(fields)
+    return media in _CMS or media == b"multipart/encrypted" or (inline and media == b"text/plain")
+
+
+def ciphertext(fields: Iterable[Field], body: Body, *, inline: bool) -> bytes | None:
+    """
+    Give the OpenPGP message that is the outermost entity, armored or binary; None if it is none.
+
+    `inline`: a text body that is nothing but one armored message counts too.
+    """
+    fields = tuple(fields)
+    media = _media(fields)
+    if body.size > MAX_CIPHERTEXT:
+        return None
+    if media == b"multipart/encrypted":
+        found = _encrypted_part(fields, body.read())
+    elif inline and media == b"text/plain":
+        found = _decoded(fields, body.read())
+    else:
+        return None
+    return found if found is not None and _is_message(found) else None
+
+
+def is_encrypted(fields: Iterable[Field], body: Body) -> bool:
+    """Tell whether the message is truly encrypted: OpenPGP packets or an enveloped CMS, and nothing beside it."""
+    fields = tuple(fields)
+    if _media(fields) in _CMS:
+        return body.size <= MAX_CIPHERTEXT and _is_enveloped(fields, body.read())
+    return ciphertext(fields, body, inline=True) is not None
+
+
+def open_entity(plaintext: bytes) -> tuple[tuple[Field, ...], bytes]:
+    """
+    Take a decrypted MIME entity apart: its Content-* fields, and its body with CRLF line ends.
+
+    Bare CR and LF become CRLF, so that nothing inside can end the message at the next mail server; fields other
+    than Content-* are dropped. Where the header is not well-formed, ambiguous, or has no Content-* field, the
+    whole is given as plain text: no mail program then runs or loads what it finds in there.
+    """
+    data = _LINE_END.sub(b"\r\n", plaintext)
+    found = mime.split_entity(data)
+    if found is None:
+        return (_UNKNOWN,), data
+    fields = tuple(field for field in found[0] if is_content(field))
+    kinds = sum(field.key == b"content-type" for field in fields)
+    if kinds > 1 or (found[0] and not fields):
+        return (_UNKNOWN,), data
+    return (fields if kinds else (*fields, _DEFAULT)), found[1]
+
+
+def _media(fields: tuple[Field, ...]) -> bytes:
+    if not any(field.key == b"content-type" for field in fields):
+        return b"text/plain"
+    found = mime.content_type(fields)
+    return found.media if found else b""
+
+
+def _encrypted_part(fields: tuple[Field, ...], body: bytes) -> bytes | None:
+    """Find the encrypted part (RFC 3156 section 4): the second of two, behind one that says `Version: 1`."""
+    kind = mime.content_type(fields)
+    if kind is None or kind.parameters.get(b"protocol", b"").lower() != b"application/pgp-encrypted":
+        return None
+    found = mime.split(body, kind.parameters.get(b"boundary", b""), _PARTS)
+    if found is None or len(found.parts) != _PARTS or not _is_bare(found):
+        return None
+    control, message = (mime.split_entity(part) for part in found.parts)
+    if control is None or message is None or control[1].strip().lower() != b"version: 1":
+        return None
+    return _decoded(*message)
+
+
+def _is_bare(found: mime.Multipart) -> bool:
+    return len(found.preamble) <= _MAX_PREAMBLE and not found.epilogue.strip()
+
+
+def _decoded(fields: tuple[Field, ...], body: bytes) -> bytes | None:
+    """Undo the transfer encoding: mail servers on the way may have put one on."""
+    encoding = mime.transfer_encoding(fields)
+    if encoding in {b"7bit", b"8bit", b"binary"}:
+        return body
+    if encoding == b"quoted-printable":
+        return quopri.decodestring(body)
+    return packets.from_base64(body) if encoding == b"base64" else None
+
+
+def _is_message(data: bytes) -> bool:
+    binary = packets.dearmor(data)
+    return binary is not None and packets.is_encrypted_message(binary)
+
+
+def _is_enveloped(fields: tuple[Field, ...], body: bytes) -> bool:
+    """Tell by its OID whether the body is CMS EnvelopedData (RFC 5652) or AuthEnvelopedData (RFC 5083)."""
+    data = _decoded(fields, body)
+    return data is not None and _ENVELOPED.match(data) is not None

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import lru_cache
+from pathlib import Path
 
 import pysequoia
 from pysequoia.packet import Packet, PacketPile, PublicKeyAlgorithm, SignatureType, Tag
@@ -66,13 +67,24 @@ class SequoiaEncryptor:
 
     def encrypt(self, plaintext: bytes, certificates: Sequence[bytes]) -> bytes:
         """Encrypt to every certificate; gives ASCII armor with LF line ends. Raises CryptoError."""
-        recipients = [self._usable(data) for data in certificates]
-        if not recipients:
-            raise CryptoError("no certificate to encrypt to")
+        recipients = self._recipients(certificates)
         try:
             return pysequoia.encrypt(plaintext, recipients)
         except RuntimeError as error:
             raise CryptoError(f"OpenPGP encryption failed: {_first_line(error)}") from None
+
+    def encrypt_file(self, source: Path, target: Path, certificates: Sequence[bytes]) -> None:
+        """Encrypt one file into another, which exists, in bounded memory; as `encrypt` otherwise."""
+        recipients = self._recipients(certificates)
+        try:
+            pysequoia.encrypt_file(str(source), str(target), recipients)
+        except RuntimeError as error:
+            raise CryptoError(f"OpenPGP encryption failed: {_first_line(error)}") from None
+
+    def _recipients(self, certificates: Sequence[bytes]) -> list[pysequoia.Cert]:
+        if not certificates:
+            raise CryptoError("no certificate to encrypt to")
+        return [self._usable(data) for data in certificates]
 
     def _usable(self, data: bytes) -> pysequoia.Cert:
         found = self._parsed(data)

@@ -1,0 +1,96 @@
+"""
+OpenPGP packets from the outside: enough to tell whether bytes are an encrypted message, without any key.
+
+RFC 9580 section 4.2 (packet headers), 6 (ASCII armor), 10.3 (grammar of an encrypted message).
+"""
+
+import binascii
+import re
+from collections.abc import Iterator
+
+_BEGIN = b"-----BEGIN PGP MESSAGE-----"
+_END = b"-----END PGP MESSAGE-----"
+_HEAD = re.compile(rb"[ \t]*\r?\n(?:[^\r\n:]{1,200}:[^\r\n]{0,1000}\r?\n)*[ \t]*\r?\n")
+_CHECKSUM = re.compile(rb"\n=[A-Za-z0-9+/]{4}\s*\Z")
+_BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/= \t\r\n"
+_PKESK, _SKESK, _MARKER, _SEIPD, _OCB, _PADDING = 1, 3, 10, 18, 20, 21
+_SESSION_KEYS = frozenset({_PKESK, _SKESK})
+_IGNORED = frozenset({_MARKER, _PADDING})
+_PROTECTED = frozenset({_SEIPD, _OCB})
+_MAX_PACKETS = 5000
+
+
+def dearmor(data: bytes) -> bytes | None:
+    """Give the packets of one armored message, if the data is that and nothing else; binary data as it is."""
+    if data[:1] >= b"\x80":
+        return data
+    text = data.strip()
+    if not (text.startswith(_BEGIN) and text.endswith(_END)):
+        return None
+    head = _HEAD.match(text, len(_BEGIN))
+    if head is None:
+        return None
+    end = len(text) - len(_END)
+    checksum = _CHECKSUM.search(text, max(head.end(), end - 16), end)
+    return from_base64(text[head.end() : checksum.start() if checksum else end])
+
+
+def from_base64(text: bytes) -> bytes | None:
+    """Decode base64 with white space anywhere; None where anything else stands between."""
+    if text.translate(None, _BASE64):
+        return None
+    try:
+        return binascii.a2b_base64(text)
+    except binascii.Error:
+        return None
+
+
+def is_encrypted_message(data: bytes) -> bool:
+    """
+    Tell whether binary data is, to its last octet, session keys and one encrypted packet with integrity.
+
+    Data in the old packet without integrity (tag 9) does not count: whoever can change it can make it leak.
+    """
+    tags = [tag for tag in _tags(data) if tag not in _IGNORED]
+    return len(tags) > 1 and tags[-1] in _PROTECTED and all(tag in _SESSION_KEYS for tag in tags[:-1])
+
+
+def _tags(data: bytes) -> Iterator[int]:
+    """Name the packets' tags in order; -1 where the data is no sequence of packets."""
+    position = 0
+    for _ in range(_MAX_PACKETS):
+        if position == len(data):
+            return
+        octet = data[position]
+        if not octet & 0x80:
+            break
+        new = bool(octet & 0x40)
+        end = _end(data, position + 1) if new else _old_end(data, position + 1, octet & 3)
+        if end < 0 or end > len(data):
+            break
+        yield octet & 0x3F if new else (octet >> 2) & 0xF
+        position = end
+    yield -1
+
+
+def _end(data: bytes, position: int) -> int:
+    """Find the end of a new-format packet (section 4.2.1), partial lengths included; -1 if cut off."""
+    while position < len(data):
+        first = data[position]
+        if first < 192:  # noqa: PLR2004 - section 4.2.1.1
+            return position + 1 + first
+        if first < 224:  # noqa: PLR2004 - section 4.2.1.2
+            second = data[position + 1] if position + 1 < len(data) else 0
+            return position + 2 + ((first - 192) << 8) + second + 192
+        if first == 255:  # noqa: PLR2004 - section 4.2.1.3
+            return position + 5 + int.from_bytes(data[position + 1 : position + 5], "big")
+        position += 1 + (1 << (first & 0x1F))
+    return -1
+
+
+def _old_end(data: bytes, position: int, kind: int) -> int:
+    """Find the end of an old-format packet (section 4.2.2); an indeterminate length reaches to the end."""
+    if kind == 3:  # noqa: PLR2004 - section 4.2.2: indeterminate
+        return len(data)
+    octets = 1 << kind
+    return position + octets + int.from_bytes(data[position : position + octets], "big")

@@ -1,0 +1,209 @@
+"""The shape of encrypted mail: built, recognised and opened by bytes."""
+
+import base64
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gatepost.crypto import pgpmime
+from gatepost.message.body import MemoryBody
+from gatepost.message.field import Field
+
+PACKETS = bytes((0xC1, 3)) + b"abc" + bytes((0xD2, 4)) + b"\x01xyz"
+UNPROTECTED = bytes((0xC1, 3)) + b"abc" + bytes((0xC9, 4)) + b"\x01xyz"
+
+
+def armored(data: bytes = PACKETS) -> bytes:
+    return b"-----BEGIN PGP MESSAGE-----\n\n" + base64.encodebytes(data) + b"-----END PGP MESSAGE-----\n"
+
+
+def message(armor: bytes | None = None) -> tuple[list[Field], bytes]:
+    content_type, body = pgpmime.enclose(MemoryBody(armored() if armor is None else armor))
+    return [Field(b"Content-Type", content_type)], body.read()
+
+
+def test_what_is_built_is_recognised() -> None:
+    """A message that the gateway built is truly encrypted, and its armor comes out again."""
+    fields, body = message()
+
+    assert pgpmime.may_be_encrypted(fields, inline=False)
+    assert pgpmime.is_encrypted(fields, MemoryBody(body))
+    found = pgpmime.ciphertext(fields, MemoryBody(body), inline=False)
+    assert found is not None
+    assert found.replace(b"\r\n", b"\n") == armored()
+
+
+def test_body_has_only_clean_line_ends() -> None:
+    """The body put in place holds CRLF and nothing else that ends a line."""
+    _, body = message()
+
+    rest = body.replace(b"\r\n", b"")
+    assert b"\n" not in rest
+    assert b"\r" not in rest
+
+
+def _third(body: bytes) -> bytes:
+    boundary = body.split(b"\r\n--")[1].split(b"\r\n")[0]
+    return body.replace(
+        b"\r\n--" + boundary + b"--", b"\r\n--" + boundary + b"\r\n\r\nsecret\r\n--" + boundary + b"--"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("a third part", _third),
+        ("text before", lambda body: b"secret " * 60 + body),
+        ("text behind", lambda body: body + b"secret\r\n"),
+        ("text in the first part", lambda body: body.replace(b"Version: 1", b"Version: 1\r\nsecret")),
+        ("text around the armor", lambda body: body.replace(b"-----BEGIN", b"secret\r\n-----BEGIN")),
+        ("a label on plain text", lambda body: body.replace(b"-----BEGIN PGP MESSAGE-----", b"hello")),
+        ("broken base64", lambda body: body.replace(b"-----END", b"!!!\r\n-----END")),
+    ],
+)
+def test_text_beside_the_encrypted_part_is_not_encrypted(name: str, change) -> None:  # noqa: ANN001 - a lambda
+    """A message that shows anything in clear beside its encrypted part does not count as encrypted."""
+    fields, body = message()
+
+    assert not pgpmime.is_encrypted(fields, MemoryBody(change(body))), name
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        UNPROTECTED,
+        PACKETS + b"trailing",
+        PACKETS[:-1],
+        PACKETS[5:],
+        PACKETS + PACKETS,
+        bytes((0xCB, 3)) + b"b\0\0",
+        b"",
+        b"\x80",
+        bytes((0xC1, 0xFF)),
+        bytes((0xD2, 0xE0)),
+    ],
+)
+def test_only_whole_protected_messages_count(data: bytes) -> None:
+    """Packets without integrity, cut off, doubled, or of another kind are no encrypted message."""
+    fields, body = message(armored(data))
+
+    assert not pgpmime.is_encrypted(fields, MemoryBody(body))
+
+
+def test_partial_lengths_are_followed() -> None:
+    """An encrypted packet written in partial lengths is recognised to its last octet."""
+    data = bytes((0xC1, 3)) + b"abc" + bytes((0xD2, 0xE9)) + bytes(512) + bytes((3,)) + b"end"
+    fields, body = message(armored(data))
+
+    assert pgpmime.is_encrypted(fields, MemoryBody(body))
+
+
+def test_inline_counts_only_when_switched_on() -> None:
+    """Armor as the whole text is opened only if the site asked for that, but always counts as encrypted."""
+    fields = [Field(b"Content-Type", b" text/plain")]
+    body = MemoryBody(armored())
+
+    assert pgpmime.ciphertext(fields, body, inline=False) is None
+    assert pgpmime.ciphertext(fields, body, inline=True) is not None
+    assert pgpmime.is_encrypted(fields, body)
+    assert not pgpmime.is_encrypted(fields, MemoryBody(b"hello\r\n" + armored()))
+
+
+@pytest.mark.parametrize("oid", ["2a864886f70d010703", "2a864886f70d0109100117"])
+def test_enveloped_cms_counts(oid: str) -> None:
+    """Enveloped CMS in base64 is encrypted; signed-only CMS with the same label is not."""
+    value = bytes.fromhex(oid)
+    der = b"\x30\x80\x06" + bytes((len(value),)) + value + b"\xa0\x80rest"
+    signed = der.replace(b"\x07\x03", b"\x07\x02").replace(b"\x01\x17", b"\x01\x09")
+    fields = [
+        Field(b"Content-Type", b" application/pkcs7-mime; smime-type=enveloped-data"),
+        Field(b"Content-Transfer-Encoding", b" base64"),
+    ]
+
+    assert pgpmime.is_encrypted(fields, MemoryBody(base64.encodebytes(der)))
+    assert not pgpmime.is_encrypted(fields, MemoryBody(base64.encodebytes(signed)))
+
+
+def test_plaintext_is_content_fields_and_body() -> None:
+    """What is encrypted is the content fields as received, with their folding, and the body byte for byte."""
+    fields = [
+        Field(b"Subject", b" secret"),
+        Field(b"Content-Type", b" multipart/mixed;\n\tboundary=x"),
+        Field(b"content-transfer-encoding", b"8bit"),
+    ]
+
+    made = b"".join(pgpmime.plaintext_of(fields, [b"a\xff", b"\r\nb"]))
+
+    assert (
+        made
+        == b"Content-Type: multipart/mixed;\r\n\tboundary=x\r\ncontent-transfer-encoding:8bit\r\n\r\na\xff\r\nb"
+    )
+
+
+@given(st.binary())
+def test_round_trip_keeps_the_body(body: bytes) -> None:
+    """What was put in comes out: the fields and the body, bare CR and LF as CRLF."""
+    fields = (Field(b"Content-Type", b" text/plain;\n charset=utf-8"),)
+
+    found, opened = pgpmime.open_entity(b"".join(pgpmime.plaintext_of(fields, [body])))
+
+    assert found == fields
+    assert opened == b"\r\n".join(body.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n"))
+
+
+@pytest.mark.parametrize(
+    "plaintext",
+    [
+        b"hello without a header",
+        b"Content-Type: text/html\r\nContent-Type: text/plain\r\n\r\n<script>",
+        b"Subject: x\r\n\r\nno content field",
+        b"Content-Type: text/html\0\r\n\r\n<b>",
+        b" folded from nothing\r\n\r\n<b>",
+    ],
+)
+def test_odd_entities_become_plain_text(plaintext: bytes) -> None:
+    """An entity whose header is malformed or ambiguous is shown whole, as text that nothing interprets."""
+    fields, body = pgpmime.open_entity(plaintext)
+
+    assert [field.value.strip()[:10] for field in fields] == [b"text/plain"]
+    assert body == plaintext
+
+
+def test_smuggling_does_not_survive() -> None:
+    """A bare line end with a dot inside an encrypted mail cannot end the message at the next server."""
+    _, body = pgpmime.open_entity(b"Content-Type: text/plain\n\nhi\n.\nMAIL FROM:<a@b>\r")
+
+    assert body == b"hi\r\n.\r\nMAIL FROM:<a@b>\r\n"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"\r\n--x\r\n\r\npart" * 10_000,
+        b"--x\r\n" * 500_000,
+        b"\r\n" * 2_000_000,
+        b"--x\r\nContent-Type: multipart/mixed; boundary=x\r\n\r\n" * 500,
+        b"--" + b"x" * 4_000_000,
+    ],
+)
+def test_hostile_bodies_cost_little(body: bytes) -> None:
+    """Thousands of parts, hundreds of levels and giant lines are answered at once."""
+    fields = [
+        Field(b"Content-Type", b' multipart/encrypted; protocol="application/pgp-encrypted"; boundary=x'),
+    ]
+    start = time.process_time()
+
+    assert not pgpmime.is_encrypted(fields, MemoryBody(body))
+    assert time.process_time() - start < 1
+
+
+@given(st.binary(), st.binary(max_size=200))
+def test_any_bytes_are_answered(body: bytes, value: bytes) -> None:
+    """No header value and no body makes the reader fail."""
+    fields = [Field(b"Content-Type", value)]
+
+    pgpmime.is_encrypted(fields, MemoryBody(body))
+    pgpmime.is_encrypted(message()[0], MemoryBody(body))
+    pgpmime.open_entity(value + b"\r\n\r\n" + body)
