@@ -271,6 +271,11 @@ def upgrade() -> None:
         comment="how mail to and from each partner is protected",
     )
     op.create_index("partner_nexthop", "partner", ["nexthop"], unique=False)
+    op.create_index(
+        "partner_domain",
+        "partner",
+        [sa.text("substr(pattern, length(rtrim(pattern, 'abcdefghijklmnopqrstuvwxyz0123456789._-')) + 1)")],
+    )
     op.create_table(
         "thread",
         sa.Column("message_id", sa.LargeBinary(length=32), nullable=False, comment="SHA-256 of the Message-ID"),

@@ -18,6 +18,8 @@ from sqlalchemy import (
     Table,
     Text,
     false,
+    func,
+    literal_column,
 )
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.schema import CreateColumn
@@ -101,6 +103,14 @@ partner = Table(
     Index("partner_nexthop", "nexthop"),
     comment="how mail to and from each partner is protected",
 )  # fmt: skip
+
+# What stands behind the last @ of a pattern, the whole of one without.
+partner_domain = func.substr(
+    partner.c.pattern,
+    func.length(func.rtrim(partner.c.pattern, literal_column(f"'{_NAME_CHARACTERS}'"))) + literal_column("1"),
+    type_=Text,
+)
+Index("partner_domain", partner_domain)
 
 key = Table(
     "key",

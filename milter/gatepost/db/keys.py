@@ -1,0 +1,136 @@
+"""
+The key table: certificates of partners and of the site, looked up per recipient and edited by admins.
+
+Private halves lie beside their certificates, sealed; whoever looks keys up never reads them.
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Row, bindparam, delete, insert, select, update
+
+from gatepost.db.cache import Cache
+from gatepost.db.engine import Database
+from gatepost.db.tables import key
+from gatepost.directory.key import Key, Trust, owners
+from gatepost.errors import DirectoryError, StorageError
+from gatepost.message.address import Address
+
+_PUBLIC = (
+    key.c.fingerprint,
+    key.c.kind,
+    key.c.owner,
+    key.c.certificate,
+    key.c.trust,
+    key.c.own,
+    key.c.expires,
+    key.c.source,
+)
+_BY_OWNER = select(*_PUBLIC).where(
+    key.c.owner.in_(bindparam("owners", expanding=True)), key.c.kind == bindparam("kind")
+)
+
+
+class SqlKeys:
+    """Looks keys up; implements the port `Keys`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._cached: Cache[tuple[tuple[str, ...], str], tuple[Key, ...]] = Cache(self._find)
+
+    def find(self, address: Address, kind: str) -> tuple[Key, ...]:
+        """Give the keys of that kind for the address, best owner first; raises StorageError."""
+        return self._cached((owners(address), kind))
+
+    def _find(self, wanted: tuple[tuple[str, ...], str]) -> tuple[Key, ...]:
+        names, kind = wanted
+        with self._database.reading() as connection:
+            rows = connection.execute(_BY_OWNER, {"owners": names, "kind": kind}).all()
+        return tuple(
+            sorted(map(_key, rows), key=lambda one: (names.index(one.owner), -one.trust, one.fingerprint))
+        )
+
+
+class KeyTable:
+    """Edits the key table. Every change is one transaction."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def rows(self) -> tuple[Key, ...]:
+        """Give every key, by owner."""
+        with self._database.reading() as connection:
+            found = connection.execute(select(*_PUBLIC).order_by(key.c.owner, key.c.fingerprint)).all()
+        return tuple(map(_key, found))
+
+    def put(self, keys: Sequence[Key], sealed: bytes | None = None) -> None:
+        """
+        Write keys, over those of the same fingerprint and owner, all of them or none.
+
+        `sealed` is the private half that belongs to all of them. Without it a private half that is there stays.
+        """
+        with self._database.writing() as connection:
+            for one in keys:
+                columns = _columns(one)
+                if sealed is not None:
+                    columns |= {"private": sealed, "own": True}
+                here = (key.c.fingerprint == one.fingerprint) & (key.c.owner == one.owner)
+                if not connection.execute(update(key).where(here).values(columns)).rowcount:
+                    connection.execute(insert(key).values(columns | {"added": datetime.now(UTC)}))
+
+    def trust(self, fingerprint: str, level: Trust) -> None:
+        """Set how well a key is known, under every owner; raises DirectoryError if there is none."""
+        with self._database.writing() as connection:
+            statement = update(key).where(key.c.fingerprint == fingerprint).values(trust=level.name.lower())
+            if not connection.execute(statement).rowcount:
+                raise DirectoryError(f"there is no key {fingerprint}")
+
+    def remove(self, fingerprint: str, owner: str = "") -> None:
+        """Delete a key, under one owner or under all; raises DirectoryError if there is none."""
+        statement = delete(key).where(key.c.fingerprint == fingerprint)
+        if owner:
+            statement = statement.where(key.c.owner == owner)
+        with self._database.writing() as connection:
+            if not connection.execute(statement).rowcount:
+                raise DirectoryError(f"there is no key {fingerprint}" + (f" for {owner}" if owner else ""))
+
+    def sealed(self, address: Address, kind: str) -> tuple[tuple[Key, bytes], ...]:
+        """Give our own keys for an address, best owner first, with their sealed private halves."""
+        names = owners(address)
+        statement = select(*_PUBLIC, key.c.private).where(
+            key.c.owner.in_(names), key.c.kind == kind, key.c.private.is_not(None)
+        )
+        with self._database.reading() as connection:
+            rows = connection.execute(statement).all()
+        found = [(_key(row), bytes(row.private)) for row in rows]
+        return tuple(sorted(found, key=lambda one: (names.index(one[0].owner), one[0].fingerprint)))
+
+
+def _key(row: Row[*tuple[Any, ...]]) -> Key:
+    try:
+        trust = Trust[row.trust.upper()]
+    except KeyError as error:
+        raise StorageError(f"the key {row.fingerprint} has the unknown trust {row.trust!r}; correct it") from error
+    return Key(
+        fingerprint=row.fingerprint,
+        kind=row.kind,
+        owner=row.owner,
+        certificate=bytes(row.certificate),
+        trust=trust,
+        own=row.own,
+        expires=row.expires,
+        source=row.source,
+    )
+
+
+def _columns(one: Key) -> dict[str, Any]:
+    return {
+        "fingerprint": one.fingerprint,
+        "owner": one.owner,
+        "kind": one.kind,
+        "certificate": one.certificate,
+        "trust": one.trust.name.lower(),
+        "source": one.source,
+        "expires": one.expires,
+    }

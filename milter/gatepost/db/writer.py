@@ -1,0 +1,190 @@
+"""
+Writes rows in groups: one thread, one transaction for all that has come in meanwhile, one sync to disk for all.
+
+Rules:
+  * `commit` gives control back when its rows are on disk, else raises StorageError; `post` never waits. Posted
+    events go with the next group, after half a second at the latest: a crash may lose the last second of events.
+  * When the database fails, whoever waits is told, and events are kept and tried again.
+  * A row that cannot be stored spoils no other: the group is then written one by one.
+  * What is kept is bounded. An event that finds no room is counted and logged, not dropped in silence.
+"""
+
+import json
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Connection, Executable, insert
+from sqlalchemy.dialects import postgresql, sqlite
+
+from gatepost.db.engine import Database
+from gatepost.db.tables import event, thread
+from gatepost.directory.event import Event
+from gatepost.directory.thread import ThreadRow
+from gatepost.errors import StorageError
+from gatepost.log import logger
+
+LINGER_SECONDS = 0.5
+WAIT_SECONDS = 60.0
+MOST_EVENTS = 20_000
+MOST_WAITING = 2_000
+_RETRY_SECONDS = 1.0
+
+_INSERT_EVENT = insert(event)
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """Rows that someone waits for."""
+
+    rows: Sequence[ThreadRow]
+    done: "Future[None]" = field(default_factory=Future)
+
+
+class Writer:
+    """Writes thread rows and events. Thread-safe; one per process."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._insert_thread = _insert_ignoring_known(database)
+        self._wake = threading.Condition()
+        self._jobs: list[_Job] = []
+        self._events: deque[Event] = deque()
+        self._lost = 0
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="database writer", daemon=True)
+        self._thread.start()
+
+    def commit(self, rows: Sequence[ThreadRow]) -> None:
+        """Write rows, wait until they are on disk; one that is there already is as good. Raises StorageError."""
+        job = _Job(rows)
+        with self._wake:
+            if self._closed:
+                raise StorageError("the database writer is closed")
+            if len(self._jobs) >= MOST_WAITING:
+                raise StorageError(f"the database is too slow: {MOST_WAITING} messages wait for it")
+            self._jobs.append(job)
+            self._wake.notify()
+        try:
+            job.done.result(WAIT_SECONDS)
+        except TimeoutError as error:
+            raise StorageError(f"the database did not commit within {WAIT_SECONDS:.0f} s") from error
+
+    def post(self, events: Sequence[Event]) -> None:
+        """Write events soon."""
+        with self._wake:
+            room = MOST_EVENTS - len(self._events)
+            if self._closed or room < len(events):
+                self._lost += len(events)
+                return
+            self._events.extend(events)
+
+    def close(self) -> None:
+        """Write what is left, then stop."""
+        with self._wake:
+            self._closed = True
+            self._wake.notify()
+        self._thread.join()
+
+    def _run(self) -> None:
+        closed = False
+        while not closed:
+            with self._wake:
+                self._wake.wait_for(lambda: self._jobs or self._closed, LINGER_SECONDS)
+                jobs, self._jobs = self._jobs, []
+                events, self._events = self._events, deque()
+                lost, self._lost = self._lost, 0
+                closed = self._closed
+            if lost:
+                logger.error("events were lost: the database is too slow or down", count=lost)
+            if jobs or events:
+                self._write(jobs, events, last=closed)
+
+    def _write(self, jobs: Sequence[_Job], events: "deque[Event]", *, last: bool) -> None:
+        try:
+            self._transaction([row for job in jobs for row in job.rows], events)
+        except StorageError as error:
+            for job in jobs:
+                job.done.set_exception(error)
+            self._keep(events, error, last=last)
+        except Exception:  # noqa: BLE001 - whatever a row's value made the driver raise
+            self._write_singly(jobs, events)
+        else:
+            for job in jobs:
+                job.done.set_result(None)
+
+    def _transaction(self, rows: Sequence[ThreadRow], events: Iterable[Event]) -> None:
+        now = datetime.now(UTC)
+        with self._database.writing() as connection:
+            _insert(connection, self._insert_thread, rows, lambda row: _thread_columns(row, now))
+            _insert(connection, _INSERT_EVENT, events, _event_columns)
+
+    def _keep(self, events: "deque[Event]", error: StorageError, *, last: bool) -> None:
+        """Put events back that could not be written, before those that have come in since."""
+        if not events:
+            return
+        logger.warning("events wait for the database", count=len(events), cause=str(error))
+        with self._wake:
+            if last:
+                logger.error("events were lost: the database is down", count=len(events))
+                return
+            self._events.extendleft(reversed(events))
+            self._wake.wait_for(lambda: self._jobs or self._closed, _RETRY_SECONDS)
+
+    def _write_singly(self, jobs: Sequence[_Job], events: Iterable[Event]) -> None:
+        for job in jobs:
+            try:
+                self._transaction(job.rows, ())
+            except Exception as error:  # noqa: BLE001 - the waiting message is told, whatever it was
+                job.done.set_exception(StorageError(f"the database refuses a thread row: {error}"))
+            else:
+                job.done.set_result(None)
+        for one in events:
+            try:
+                self._transaction((), (one,))
+            except Exception as error:  # noqa: BLE001 - one event must not stop the others
+                logger.error("an event was lost", queue_id=one.queue_id, cause=str(error))
+
+
+def _insert(
+    connection: Connection, statement: Executable, values: Iterable[Any], columns: Callable[[Any], dict[str, Any]]
+) -> None:
+    rows = [columns(value) for value in values]
+    if rows:
+        connection.execute(statement, rows)
+
+
+def _insert_ignoring_known(database: Database) -> Executable:
+    if database.is_sqlite:
+        return sqlite.insert(thread).on_conflict_do_nothing()
+    return postgresql.insert(thread).on_conflict_do_nothing()
+
+
+def _thread_columns(row: ThreadRow, now: datetime) -> dict[str, Any]:
+    return {
+        "message_id": row.message_id,
+        "inside": row.inside,
+        "outside": row.outside,
+        "cause": row.cause,
+        "at": now,
+    }
+
+
+def _event_columns(one: Event) -> dict[str, Any]:
+    return {
+        "at": datetime.fromtimestamp(one.at, UTC),
+        "queue_id": one.queue_id,
+        "message_id": one.message_id,
+        "direction": one.direction,
+        "sender": one.sender,
+        "recipient": one.recipient,
+        "demand": one.demand,
+        "treatment": one.treatment,
+        "rules": "\n".join(one.rules),
+        "reasons": "\n".join(one.reasons),
+        "detail": json.dumps(one.detail) if one.detail else "{}",
+    }

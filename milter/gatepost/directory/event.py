@@ -1,0 +1,25 @@
+"""
+An event: what was decided for one recipient of one message, and how it went.
+
+No body, matched secret or password stands in an event.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One recipient's line in the record; `at` in seconds since the epoch; `detail` must fit into JSON."""
+
+    at: float
+    queue_id: str = ""
+    message_id: str = ""
+    direction: str = ""
+    sender: str = ""
+    recipient: str = ""
+    demand: str = ""
+    treatment: str = ""
+    rules: tuple[str, ...] = ()
+    reasons: tuple[str, ...] = ()
+    detail: Mapping[str, object] = field(default_factory=dict)
