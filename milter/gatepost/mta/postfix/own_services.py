@@ -95,6 +95,8 @@ def tls_transport(gate: Gate, around: Surroundings) -> list[str]:
         "smtp_tls_per_site": "",
         "smtp_tls_wrappermode": "no",
         "smtp_tls_connection_reuse": "no",
+        "smtp_connection_cache_on_demand": "no",
+        "smtp_connection_cache_destinations": "",
         "smtp_tls_fingerprint_digest": "sha256",
         "smtp_tls_mandatory_protocols": "!SSLv2,!SSLv3,!TLSv1,!TLSv1.1",
         "smtp_tls_mandatory_ciphers": "high",

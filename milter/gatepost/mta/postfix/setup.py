@@ -27,6 +27,7 @@ from gatepost.mta.postfix.postconf import Configuration
 from gatepost.mta.postfix.refusals import MILTER_PARAMETER, needs_no_chroot, refusals
 
 _SYSTEM_CA_FILES = (Path("/etc/ssl/certs/ca-certificates.crt"), Path("/etc/pki/tls/certs/ca-bundle.crt"))
+_SIGNED_NAME = "ORIGINATING"  # the {daemon_name} by which signers commonly know the site's own mail
 _OWN_PARAMETER = re.compile(r"\$(?:gatepost_milter\b|[{(]gatepost_milter[})])")
 _SURROUNDINGS = ("queue_directory", "compatibility_level", "smtp_tls_CAfile", *entrances.PARAMETERS)
 _COPIED = ("smtpd_milters", "non_smtpd_milters", "milter_header_checks", "smtp_header_checks")
@@ -161,7 +162,6 @@ def _surroundings(
     copied: Mapping[str, str],
 ) -> own_services.Surroundings:
     first = next((edit for edit in edits if edit.service.command == "smtpd"), None)
-    named = (way.service.options.get("milter_macro_daemon_name", "") for way in ways_in)
     system_ca = next((str(file) for file in _SYSTEM_CA_FILES if file.exists()), "")
     return own_services.Surroundings(
         milters=_without_ours(copied["smtpd_milters"]),
@@ -169,7 +169,7 @@ def _surroundings(
         smtp_header_checks=copied["smtp_header_checks"],
         size_limit=_largest(ways_in),
         chroot="n" if first is None or first.leave_chroot else first.service.chroot,
-        daemon_name=next(filter(None, named), "gatepost"),
+        daemon_name=_SIGNED_NAME if any(way.listener == _SIGNED_NAME for way in ways_in) else "gatepost",
         ca_file=expanded["smtp_tls_CAfile"] or system_ca,
     )
 
