@@ -4,6 +4,8 @@ The composition root: settings in, wired objects out. The only place that constr
 
 from gatepost.db import schema
 from gatepost.db.engine import Database
+from gatepost.mta.postfix.gate import Gate
+from gatepost.settings import Settings
 
 
 def open_database(url: str) -> Database:
@@ -20,3 +22,17 @@ def upgrade_database(url: str) -> str:
     version = schema.current(database)
     database.close()
     return version
+
+
+def gate(settings: Settings) -> Gate:
+    """Tell what Postfix must know of this site."""
+    secrets = settings.secrets.directory
+    return Gate(
+        milter_socket=settings.gateway.socket,
+        policy_socket=settings.policy.socket,
+        reinject=settings.gateway.reinject,
+        reinject_tls=settings.gateway.reinject_tls,
+        listener_pem=secrets / "listener.pem",
+        client_pem=secrets / "client.pem",
+        exempt=settings.gateway.exempt_listeners,
+    )

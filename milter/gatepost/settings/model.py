@@ -36,6 +36,8 @@ class Gateway(Section):
     """Postfix services, by daemon_name, whose clients are inside."""
     outside_listeners: tuple[str, ...] = ()
     """Postfix services, by daemon_name, whose clients are outside even from an internal network."""
+    exempt_listeners: tuple[str, ...] = ()
+    """Postfix services, by daemon_name, that are left without Gatepost on purpose."""
     socket: kinds.Socket = f"unix:{_RUN}/milter.sock"
     """Where the milter listens: "unix:/path" or "inet:port@host"."""
     reinject: kinds.HostPort = "127.0.0.1:10025"

@@ -1,0 +1,115 @@
+"""
+One run of `gatepost setup postfix`: looks, changes under a lock, and reports.
+
+Besides Postfix's files it writes into gatepost.toml where that Postfix is, and the listeners' addresses if it had
+to choose others.
+"""
+
+import tomllib
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from gatepost.errors import ConfigError
+from gatepost.mta.postfix import changes, files
+from gatepost.mta.postfix.files import FileChange
+from gatepost.mta.postfix.gate import Gate
+from gatepost.mta.postfix.marks import BEGIN, END, lines_of
+from gatepost.mta.postfix.toml_keys import with_key
+
+_USUAL = frozenset({"127.0.0.1:10025", "127.0.0.1:10027"})
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What is or would be changed, and what the admin should know and do next."""
+
+    changes: tuple[FileChange, ...]
+    notes: tuple[str, ...]
+    directory: Path
+
+    def text(self, *, done: bool) -> str:
+        """Tell it to a person: a diff of what would be, or the names of what was changed."""
+        if not self.changes:
+            return "\n".join((f"{self.directory}: nothing to change", *self._notes()))
+        if not done:
+            shown = "\n".join(change.diff() for change in self.changes)
+            return "\n".join((shown.rstrip("\n"), *self._notes(), "nothing is written yet: --apply does it"))
+        written = [f"{'removed' if change.after is None else 'written'}: {change.path}" for change in self.changes]
+        return "\n".join((*written, *self._notes(), f"now run: postfix -c {self.directory} reload"))
+
+    def fragments(self) -> str:
+        """Give the blocks alone, by file, for those who put them in by their own means."""
+        return "\n".join(f"== {change.path}\n{_blocks(change.after or '')}" for change in self.changes)
+
+    def _notes(self) -> list[str]:
+        return [f"note: {note}" for note in self.notes]
+
+
+@dataclass(frozen=True, slots=True)
+class SetupSession:
+    """The site's settings file, Postfix's directory as asked for and as configured, and what Postfix must know."""
+
+    site_file: Path
+    directory: Path
+    configured: Path
+    gate: Gate
+
+    def preview(self) -> Report:
+        """Work out what `apply` would do."""
+        planned, _ = self._plan()
+        return planned
+
+    def apply(self) -> Report:
+        """Make the changes; raises ConfigError, and changes nothing, for what is not supported."""
+        with files.locked(self.directory):
+            planned, ordered = self._plan()
+            files.write(ordered)
+        return planned
+
+    def revert(self) -> Report:
+        """Take the changes back."""
+        with files.locked(self.directory):
+            ordered = changes.to_revert(self.directory)
+            files.write(ordered)
+        return Report(_changed(ordered), (), self.directory)
+
+    def _plan(self) -> tuple[Report, list[FileChange]]:
+        gate = self._with_free_listeners()
+        ordered, setup = changes.to_apply(self.directory, gate)
+        ordered.append(self._site_change(gate))
+        return Report(_changed(ordered), setup.notes, self.directory), ordered
+
+    def _with_free_listeners(self) -> Gate:
+        wanted = (self.gate.reinject, self.gate.reinject_tls)
+        fixed = [address for address in wanted if address not in _USUAL]
+        reinject, reinject_tls = changes.chosen_listeners(self.directory, wanted, fixed=fixed)
+        return replace(self.gate, reinject=reinject, reinject_tls=reinject_tls)
+
+    def _site_change(self, gate: Gate) -> FileChange:
+        before = files.read(self.site_file)
+        if before is None:
+            raise ConfigError(f"{self.site_file}: no such file; make a site by `gatepost init`")
+        after = before
+        if self.directory != self.configured or "config_directory" not in tomllib.loads(before).get("postfix", {}):
+            after = with_key(after, "postfix", "config_directory", str(self.directory))
+        if gate.reinject != self.gate.reinject:
+            after = with_key(after, "gateway", "reinject", gate.reinject)
+        if gate.reinject_tls != self.gate.reinject_tls:
+            after = with_key(after, "gateway", "reinject_tls", gate.reinject_tls)
+        return FileChange(self.site_file, before, after)
+
+
+def _changed(planned: list[FileChange]) -> tuple[FileChange, ...]:
+    return tuple(change for change in planned if change.before != change.after)
+
+
+def _blocks(text: str) -> str:
+    """Give the marked blocks of a text, or all of it if it has none."""
+    kept: list[str] = []
+    inside = False
+    for line in lines_of(text):
+        inside = inside or line.startswith(BEGIN)
+        if inside:
+            kept.append(line)
+        inside = inside and line.rstrip("\n") != END
+    return "".join(kept) or text
