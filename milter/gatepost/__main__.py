@@ -9,7 +9,7 @@ import os
 import sys
 import traceback
 
-from gatepost.errors import GatepostError
+from gatepost.errors import GatepostError, place_of
 
 
 def main() -> None:
@@ -24,7 +24,7 @@ def main() -> None:
         _fail(_system_error(error))
     except Exception as error:  # noqa: BLE001 - the last resort: a user never sees a traceback
         _print_traceback(error)
-        _fail(f"internal error: {type(error).__name__} at {_place(error)}")
+        _fail(f"internal error: {type(error).__name__} at {place_of(error)}")
 
 
 def _fail(*lines: str) -> None:
@@ -37,15 +37,6 @@ def _system_error(error: OSError) -> str:
     """Say what the system refused, and for which file."""
     reason = error.strerror or type(error).__name__
     return f"{error.filename}: {reason}" if error.filename else reason
-
-
-def _place(error: Exception) -> str:
-    """Name the innermost module and line that raised."""
-    frames = [
-        (frame.f_globals.get("__name__", "?"), line) for frame, line in traceback.walk_tb(error.__traceback__)
-    ]
-    module, line = frames[-1] if frames else ("?", 0)
-    return f"{module}:{line}"
 
 
 def _print_traceback(error: Exception) -> None:

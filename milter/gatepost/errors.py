@@ -6,6 +6,17 @@ it never holds a secret or a message's content. `temporary` tells whether a late
 the milter answers a temporary error, and every unknown one, with a tempfail.
 """
 
+import traceback
+
+
+def place_of(error: BaseException) -> str:
+    """Name the innermost module and line that raised an error, for a line that must not show a traceback."""
+    frames = [
+        (frame.f_globals.get("__name__", "?"), line) for frame, line in traceback.walk_tb(error.__traceback__)
+    ]
+    module, line = frames[-1] if frames else ("?", 0)
+    return f"{module}:{line}"
+
 
 class GatepostError(Exception):
     """Root of all errors that Gatepost raises on purpose."""

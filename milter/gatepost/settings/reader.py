@@ -25,7 +25,7 @@ def read(path: Path) -> Settings:
     try:
         return Settings.model_validate(table)
     except ValidationError as error:
-        raise ConfigError(*(f"{path}: {_fault(detail)}" for detail in error.errors())) from None
+        raise ConfigError(*(f"{path}: {_fault(detail)}" for detail in _told_once(error.errors()))) from None
 
 
 def rendered(settings: Settings) -> dict[str, Any]:
@@ -61,6 +61,12 @@ def _absolute(text: str, base: Path) -> str:
             rest = text.removeprefix(prefix)
             return prefix + str(base / rest) if rest else text
     return text if ":" in text else str(base / text)
+
+
+def _told_once(details: list[ErrorDetails]) -> list[ErrorDetails]:
+    """Leave out that a list is too short where its entries are what is wrong."""
+    entries = {detail["loc"][:-1] for detail in details}
+    return [detail for detail in details if detail["type"] != "too_short" or detail["loc"] not in entries]
 
 
 def _fault(detail: ErrorDetails) -> str:

@@ -1,0 +1,110 @@
+"""
+The site's secrets: files of a directory, or systemd credentials of the same names.
+
+  keys, vault          private halves: raw X25519, 32 octets (RFC 7748); the key worker alone reads them
+  keys.pub, vault.pub  their public halves, raw; no secrets
+  client.pem           Gatepost's key and certificate towards the re-injection listeners
+  listener.pem         the listeners' key and certificate, for Postfix
+
+A credential in $CREDENTIALS_DIRECTORY wins over the file in the directory. A secret file that its group or others
+may touch is refused, as is one that is missing: a fault of the site is told before the first message.
+"""
+
+import os
+from pathlib import Path
+
+from gatepost.errors import ConfigError
+
+PAIRS = ("keys", "vault")
+CLIENT = "client.pem"
+LISTENER = "listener.pem"
+KEY_SIZE = 32
+_SHARED = 0o077  # any right of group or others
+
+
+class Secret:
+    """A secret's octets; what is printed or logged of it is only `<secret>`."""
+
+    __slots__ = ("_octets",)
+
+    def __init__(self, octets: bytes) -> None:
+        self._octets = octets
+
+    def reveal(self) -> bytes:
+        """Give the octets, for the one call that needs them."""
+        return self._octets
+
+    def __repr__(self) -> str:
+        return "<secret>"
+
+    def __reduce__(self) -> str:
+        raise TypeError("a secret is not pickled")
+
+
+def locate(name: str, directory: Path) -> Path:
+    """Give the file that holds a secret, checked for its permissions; raises ConfigError."""
+    credentials = os.environ.get("CREDENTIALS_DIRECTORY")
+    if credentials and (Path(credentials) / name).is_file():
+        return Path(credentials) / name  # systemd has seen to its permissions
+    path = directory / name
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        raise ConfigError(_unreadable(path, error)) from None
+    if mode & _SHARED and not name.endswith(".pub"):
+        raise ConfigError(f"{path}: others than its owner may use this secret; run: chmod 600 {path}")
+    return path
+
+
+def read(name: str, directory: Path) -> Secret:
+    """Read the private half of a pair; raises ConfigError."""
+    return Secret(_octets(name, directory))
+
+
+def read_public(name: str, directory: Path) -> bytes:
+    """Read the public half of a pair, by the pair's name; raises ConfigError."""
+    return _octets(f"{name}.pub", directory)
+
+
+def make(directory: Path, hostname: str) -> None:
+    """Make all secrets of a new site; raises ConfigError naming a file that is there already."""
+    from gatepost.crypto import seal, selfsigned  # noqa: PLC0415 - only `init` needs them
+
+    directory.mkdir(mode=0o755, parents=True, exist_ok=True)
+    for name in PAIRS:
+        private, public = seal.new_pair()
+        write_new(directory / name, private, 0o600)
+        write_new(directory / f"{name}.pub", public, 0o644)
+    write_new(directory / CLIENT, selfsigned.client(hostname), 0o600)
+    write_new(directory / LISTENER, selfsigned.server(hostname), 0o600)
+
+
+def write_new(path: Path, octets: bytes, mode: int) -> None:
+    """Write a file that is not there yet, durable before this returns; raises ConfigError if it is there."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    except FileExistsError:
+        raise ConfigError(f"{path}: exists already; nothing is overwritten") from None
+    with os.fdopen(descriptor, "wb") as file:
+        os.fchmod(file.fileno(), mode)
+        file.write(octets)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _octets(name: str, directory: Path) -> bytes:
+    path = locate(name, directory)
+    try:
+        octets = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(_unreadable(path, error)) from None
+    if len(octets) != KEY_SIZE:
+        raise ConfigError(f"{path}: holds {len(octets)} octets instead of {KEY_SIZE}; restore it from a backup")
+    return octets
+
+
+def _unreadable(path: Path, error: OSError) -> str:
+    remedy = "restore it from a backup, or make a site by `gatepost init`"
+    if isinstance(error, PermissionError):
+        remedy = "run as the service's user, or hand it over as a systemd credential"
+    return f"{path}: this secret cannot be read ({error.strerror}); {remedy}"

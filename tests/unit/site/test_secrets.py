@@ -1,0 +1,85 @@
+"""The site's secrets: made once, kept private, never shown."""
+
+import pickle
+import stat
+from pathlib import Path
+
+import pytest
+
+from gatepost import secrets
+from gatepost.crypto import seal
+from gatepost.errors import ConfigError
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    """Make the secrets of a site."""
+    secrets.make(tmp_path / "secrets", "gw.hosp.test")
+    return tmp_path / "secrets"
+
+
+@pytest.mark.parametrize("name", secrets.PAIRS)
+def test_halves_belong_together(directory: Path, name: str) -> None:
+    """What is wrapped to the public half opens with the private one."""
+    private, public = secrets.read(name, directory), secrets.read_public(name, directory)
+    assert seal.public_half(private.reveal()) == public
+
+
+def test_only_public_halves_may_be_read_by_others(directory: Path) -> None:
+    """Every secret file is for its owner only."""
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in directory.iterdir()}
+    assert modes == {
+        "keys": 0o600,
+        "vault": 0o600,
+        "client.pem": 0o600,
+        "listener.pem": 0o600,
+        "keys.pub": 0o644,
+        "vault.pub": 0o644,
+    }
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o620])
+def test_a_secret_that_others_may_use_is_refused(directory: Path, mode: int) -> None:
+    """A secret open to its group or others is a fault of the site, with the command that mends it."""
+    (directory / "keys").chmod(mode)
+    with pytest.raises(ConfigError, match=r"keys: others than its owner may use this secret; run: chmod 600"):
+        secrets.read("keys", directory)
+
+
+def test_a_missing_secret_is_named(tmp_path: Path) -> None:
+    """A missing secret tells its file and what to do."""
+    with pytest.raises(ConfigError, match=r"vault: this secret cannot be read .*; restore it from a backup"):
+        secrets.read("vault", tmp_path)
+
+
+def test_a_secret_of_a_wrong_size_is_refused(directory: Path) -> None:
+    """A truncated secret is told, not used."""
+    (directory / "keys").write_bytes(b"x")
+    with pytest.raises(ConfigError, match="holds 1 octets instead of 32"):
+        secrets.read("keys", directory)
+
+
+def test_a_credential_wins_over_the_file(directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A systemd credential of the same name is used instead of the file."""
+    credentials = tmp_path / "credentials"
+    credentials.mkdir()
+    (credentials / "keys").write_bytes(b"k" * 32)
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(credentials))
+    assert secrets.read("keys", directory).reveal() == b"k" * 32
+    assert secrets.locate("client.pem", directory) == directory / "client.pem"
+
+
+def test_a_secret_is_never_shown() -> None:
+    """Neither repr, str, format nor pickle gives a secret's octets away."""
+    secret = secrets.Secret(b"top")
+    assert {repr(secret), str(secret), f"{secret}"} == {"<secret>"}
+    with pytest.raises(TypeError):
+        pickle.dumps(secret)
+
+
+def test_nothing_is_overwritten(directory: Path) -> None:
+    """Secrets are made once: a second making would lock away all that was sealed."""
+    before = (directory / "keys").read_bytes()
+    with pytest.raises(ConfigError, match=r"keys: exists already"):
+        secrets.make(directory, "gw.hosp.test")
+    assert (directory / "keys").read_bytes() == before
