@@ -4,6 +4,7 @@ The composition root: settings in, wired objects out. The only place that constr
 
 from gatepost.db import schema
 from gatepost.db.engine import Database
+from gatepost.db.partners import PartnerTable
 from gatepost.mta.postfix.gate import Gate
 from gatepost.settings import Settings
 
@@ -36,3 +37,18 @@ def gate(settings: Settings) -> Gate:
         client_pem=secrets / "client.pem",
         exempt=settings.gateway.exempt_listeners,
     )
+
+
+def schema_versions(url: str) -> tuple[str, str]:
+    """Give the version of the database's schema, empty if it has none, and the one that is needed."""
+    return schema.current(Database(url)), schema.newest()
+
+
+def schema_sql(dialect: str) -> str:
+    """Give the schema as SQL of `sqlite` or `postgresql`."""
+    return schema.ddl(dialect)
+
+
+def partner_table(url: str) -> PartnerTable:
+    """Open the partner table for editing."""
+    return PartnerTable(open_database(url))
