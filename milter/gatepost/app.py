@@ -2,11 +2,17 @@
 The composition root: settings in, wired objects out. The only place that constructs adapters.
 """
 
+from datetime import timedelta
+
+from gatepost import secrets
 from gatepost.db import schema
 from gatepost.db.engine import Database
-from gatepost.db.partners import PartnerTable
+from gatepost.db.events import SqlEvents
+from gatepost.db.held import SqlHeld
 from gatepost.mta.postfix.gate import Gate
 from gatepost.settings import Settings
+from gatepost.vault.blobs import DirectoryBlobs, directory_of
+from gatepost.vault.held import Quarantine
 
 
 def open_database(url: str) -> Database:
@@ -39,16 +45,21 @@ def gate(settings: Settings) -> Gate:
     )
 
 
-def schema_versions(url: str) -> tuple[str, str]:
-    """Give the version of the database's schema, empty if it has none, and the one that is needed."""
-    return schema.current(Database(url)), schema.newest()
+def quarantine_of(settings: Settings, database: Database) -> Quarantine:
+    """Give the quarantine: rows in the database, sealed messages in the vault."""
+    return Quarantine(
+        store=SqlHeld(database),
+        blobs=DirectoryBlobs(directory_of(settings.vault.url)),
+        public=secrets.read_public("vault", settings.secrets.directory),
+        keep=timedelta(days=settings.quarantine.keep_days),
+    )
 
 
-def schema_sql(dialect: str) -> str:
-    """Give the schema as SQL of `sqlite` or `postgresql`."""
-    return schema.ddl(dialect)
+def open_quarantine(settings: Settings) -> Quarantine:
+    """Open the quarantine for an administrator; raises ConfigError."""
+    return quarantine_of(settings, open_database(settings.database.url))
 
 
-def partner_table(url: str) -> PartnerTable:
-    """Open the partner table for editing."""
-    return PartnerTable(open_database(url))
+def open_events(settings: Settings) -> SqlEvents:
+    """Open the record of what was decided; raises ConfigError."""
+    return SqlEvents(open_database(settings.database.url))

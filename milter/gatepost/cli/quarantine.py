@@ -1,0 +1,86 @@
+"""
+The commands `gatepost quarantine`: held copies are listed, shown, released and deleted.
+"""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gatepost.cli.invocation import invocation
+
+if TYPE_CHECKING:
+    from gatepost.vault.held import Held
+
+app = typer.Typer(help="Held copies: list, show, release, delete.", no_args_is_help=True)
+
+Id = Annotated[
+    str, typer.Argument(metavar="ID", help="The copy's ID, or the beginning of it.", show_default=False)
+]
+
+
+@app.callback()
+def group() -> None:
+    """Held copies: list, show, release, delete."""
+
+
+@app.command("list")
+def list_held(ctx: typer.Context) -> None:
+    """List the held copies, oldest first."""
+    from gatepost.app import open_quarantine
+
+    call = invocation(ctx)
+    held = open_quarantine(call.settings).waiting()
+    rows = [
+        (str(one.id)[:8], f"{one.expires:%Y-%m-%d %H:%M}", one.sender, _names(one), one.subject, one.cause)
+        for one in held
+    ]
+    headings = ("ID", "EXPIRES", "SENDER", "RECIPIENTS", "SUBJECT", "CAUSE")
+    call.emit_table({"held": [_as_json(one) for one in held]}, headings, rows)
+
+
+@app.command()
+def show(ctx: typer.Context, name: Id) -> None:
+    """Show all that is known of a held copy; its content stays sealed."""
+    from gatepost.app import open_quarantine
+
+    call = invocation(ctx)
+    held = open_quarantine(call.settings).find(name)
+    value = {
+        **_as_json(held),
+        "queue_id": held.queue_id,
+        "message_id": held.message_id,
+        "client": held.client.address,
+        "authenticated": held.client.authenticated,
+        "listener": held.client.listener,
+    }
+    lines = [f"{key + ':':15}{', '.join(text) if isinstance(text, list) else text}" for key, text in value.items()]
+    call.emit(value, "\n".join(line.replace("\n", " ") for line in lines))
+
+
+@app.command()
+def delete(ctx: typer.Context, name: Id) -> None:
+    """Delete a held copy for good: its key first, then its bytes."""
+    from gatepost.app import open_quarantine
+
+    call = invocation(ctx)
+    quarantine = open_quarantine(call.settings)
+    held = quarantine.find(name)
+    quarantine.delete(held, "deleted by an administrator")
+    call.emit({"id": str(held.id), "deleted": True}, f"deleted {held.id}, which was for {_names(held)}")
+
+
+def _as_json(held: "Held") -> dict[str, object]:
+    return {
+        "id": str(held.id),
+        "sender": held.sender.text,
+        "recipients": [one.address.text for one in held.recipients],
+        "subject": held.subject,
+        "cause": held.cause,
+        "rules": list(held.rules),
+        "since": held.since.isoformat(),
+        "expires": held.expires.isoformat(),
+    }
+
+
+def _names(held: "Held") -> str:
+    return ", ".join(one.address.text for one in held.recipients)

@@ -1,0 +1,161 @@
+"""Release: copies go encrypted or stay, and are marked as released only after they went."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+
+from gatepost.crypto import seal
+from gatepost.decision.demand import Demand, Treatment
+from gatepost.decision.plan import Judgement
+from gatepost.errors import DeliveryError, VaultError
+from gatepost.gateway.release import Release
+from gatepost.message.address import parse
+from gatepost.message.body import MemoryBody
+from gatepost.message.direction import Direction
+from gatepost.message.transaction import Client, Recipient, Transaction
+from gatepost.vault.blobs import DirectoryBlobs
+from gatepost.vault.held import Held, Quarantine, key_context
+
+BOB, CAROL = Recipient(parse(b"<Bob@x.test>")), Recipient(parse(b"<carol@x.test>"))
+MESSAGE = Transaction(Client(), parse(b"<a@hosp.test>"), (), (BOB, CAROL), (), MemoryBody(b"body\r\n"), "4XYZ")
+
+
+class Rows:
+    """One row in memory."""
+
+    def __init__(self) -> None:
+        self.row: Held | None = None
+
+    def add(self, held: Held) -> None:
+        self.row = held
+
+    def matching(self, prefix: str) -> tuple[Held, ...]:
+        return (self.row,) if self.row and str(self.row.id).startswith(prefix) else ()
+
+    def waiting(self) -> tuple[Held, ...]:
+        return self.matching("")
+
+    def expired(self, now: datetime) -> tuple[Held, ...]:
+        assert now
+        return ()
+
+    def narrow(self, held: Held, recipients: Sequence[Recipient], reason: str) -> bool:
+        self.row = replace(held, recipients=tuple(recipients), reason=reason)
+        return True
+
+    def close(self, held: Held, state: str, at: datetime, reason: str) -> bool:
+        self.row = replace(held, state=state, wrapped_key=None, released_at=at, reason=reason)
+        return True
+
+
+class Worker:
+    """A key worker that opens everything."""
+
+    def __init__(self) -> None:
+        self.private, self.public = seal.new_pair()
+
+    def release(self, held: UUID, wrapped: bytes) -> bytes:
+        return seal.unwrap(self.private, wrapped, key_context(held))
+
+
+class Out:
+    """Judges each recipient as told, and remembers what it was given."""
+
+    def __init__(self, **treatments: Treatment) -> None:
+        self._treatments = treatments
+        self.given: list[tuple[Transaction, Demand]] = []
+        self.broken = False
+
+    def release(self, transaction: Transaction, minimum: Demand) -> tuple[Judgement, ...]:
+        if self.broken:
+            raise DeliveryError("down")
+        self.given.append((transaction, minimum))
+        return tuple(
+            Judgement(one, Direction.OUT, minimum, (), self._treatments[one.address.local.lower()], ("because",))
+            for one in transaction.recipients
+        )
+
+
+class Place:
+    """A held copy and what it takes to release it."""
+
+    def __init__(self, directory: Path, **treatments: Treatment) -> None:
+        worker = Worker()
+        self.rows = Rows()
+        self.out = Out(**treatments)
+        self.quarantine = Quarantine(
+            store=self.rows, blobs=DirectoryBlobs(directory), public=worker.public, keep=timedelta(days=7)
+        )
+        self.release = Release(quarantine=self.quarantine, data_keys=worker, outbound=self.out)
+        self.held = self.quarantine.hold(MESSAGE, (BOB, CAROL), subject="", cause="a rule", rules=())
+
+    def row(self) -> Held:
+        assert self.rows.row is not None
+        return self.rows.row
+
+
+def test_all_go(tmp_path: Path) -> None:
+    """The message as received goes to everybody with at least `encrypt`; then it is gone from the vault."""
+    place = Place(tmp_path, bob=Treatment.OPENPGP, carol=Treatment.OPENPGP)
+    outcome = place.release.encrypted(place.held)
+    ((given, minimum),) = place.out.given
+    assert (given.body.read(), given.recipients, minimum) == (b"body\r\n", (BOB, CAROL), Demand.ENCRYPT)
+    assert [one.recipient for one in outcome.gone] == [BOB, CAROL]
+    assert outcome.kept == ()
+    assert (place.row().state, place.row().wrapped_key) == ("released", None)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("stays", [Treatment.QUARANTINE, Treatment.REJECT])
+def test_who_has_no_way_stays(tmp_path: Path, stays: Treatment) -> None:
+    """A recipient without a usable rung, or judged `reject`, stays held; the others go."""
+    place = Place(tmp_path, bob=Treatment.OPENPGP, carol=stays)
+    outcome = place.release.encrypted(place.held)
+    assert [one.recipient for one in outcome.kept] == [CAROL]
+    assert (place.row().state, place.row().recipients) == ("held", (CAROL,))
+
+
+def test_nobody_goes(tmp_path: Path) -> None:
+    """Where nobody can get it, the row stays as it was."""
+    place = Place(tmp_path, bob=Treatment.REJECT, carol=Treatment.QUARANTINE)
+    outcome = place.release.encrypted(place.held)
+    assert outcome.gone == ()
+    assert place.row() == place.held
+
+
+def test_one_recipient_only(tmp_path: Path) -> None:
+    """With a recipient named, whatever its case, only that one gets a copy; the other stays held."""
+    place = Place(tmp_path, bob=Treatment.OPENPGP)
+    place.release.encrypted(place.held, parse(b"bob@X.test"))
+    ((given, _),) = place.out.given
+    assert given.recipients == (BOB,)
+    assert (place.row().state, place.row().recipients) == ("held", (CAROL,))
+
+
+def test_other_recipient_is_refused(tmp_path: Path) -> None:
+    """A copy goes to nobody for whom it is not held."""
+    place = Place(tmp_path)
+    with pytest.raises(VaultError, match="not held for eve"):
+        place.release.encrypted(place.held, parse(b"<eve@x.test>"))
+    assert place.out.given == []
+
+
+def test_failed_delivery_keeps_it(tmp_path: Path) -> None:
+    """What could not be submitted is not marked as released."""
+    place = Place(tmp_path, bob=Treatment.OPENPGP, carol=Treatment.OPENPGP)
+    place.out.broken = True
+    with pytest.raises(DeliveryError):
+        place.release.encrypted(place.held)
+    assert place.row() == place.held
+
+
+def test_as_is_is_refused(tmp_path: Path) -> None:
+    """No rule has finds that were shown, so nothing leaves as it is."""
+    place = Place(tmp_path)
+    with pytest.raises(VaultError, match="--as-is lifts only"):
+        place.release.as_is(place.held)
+    assert place.out.given == []
