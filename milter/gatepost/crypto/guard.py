@@ -92,10 +92,25 @@ def bound_to(certificate: Certificate, owner: str) -> bool:
     return f"{local.lower()}@{normal_domain(domain)}" in certificate.addresses
 
 
+def usable_until(primary: Component, subkeys: Iterable[Component]) -> datetime | None:
+    """Tell when the certificate can no longer be encrypted to: with its primary key or its last used subkey."""
+    ends = [key.expires for key in subkeys if key.encrypts]
+    last = max((end for end in ends if end is not None), default=None) if all(ends) else None
+    return min((end for end in (primary.expires, last) if end is not None), default=None)
+
+
+def address_in(user_id: str) -> str:
+    """Give the address in a user ID, `Name <address>` or bare, as `bound_to` compares it; empty if none."""
+    head, bracket, rest = user_id.rpartition("<")
+    if not bracket:
+        return normal_address(head or rest)
+    return normal_address(rest[:-1]) if rest.endswith(">") else ""
+
+
 def normal_address(text: str) -> str:
     """Give a user ID's address as `bound_to` compares it; empty where it is none."""
     local, at, domain = text.strip().rpartition("@")
-    if not at or not local or not domain:
+    if not at or not local or not domain or any(character in text.strip() for character in " \t\r\n<>,"):
         return ""
     try:
         return f"{local.lower()}@{normal_domain(domain)}"

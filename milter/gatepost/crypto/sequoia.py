@@ -37,15 +37,23 @@ _REMEMBERED = 1024  # certificates kept parsed
 
 @dataclass(frozen=True, slots=True)
 class _Parsed:
-    """A certificate in Sequoia's form, with what the guard needs to judge it at any time."""
+    """
+    A certificate in Sequoia's form, with what the guard needs to judge it at any time.
+
+    `fault` is why Sequoia itself accepts nothing of it, at any time.
+    """
 
     cert: pysequoia.Cert
     certificate: Certificate
     primary: Component
     subkeys: tuple[Component, ...]
+    fault: str = ""
+
+    def refusal(self, now: datetime) -> str:
+        return self.fault or guard.refusal(self.primary, self.subkeys, now)
 
     def judged(self, now: datetime) -> Certificate:
-        refusal = guard.refusal(self.primary, self.subkeys, now)
+        refusal = self.refusal(now)
         return replace(self.certificate, refusal=refusal) if refusal else self.certificate
 
 
@@ -90,7 +98,7 @@ class SequoiaEncryptor:
         found = self._parsed(data)
         if len(found) != 1:
             raise CryptoError(f"one certificate is needed for each recipient, not {len(found)}")
-        refusal = guard.refusal(found[0].primary, found[0].subkeys, self._clock())
+        refusal = found[0].refusal(self._clock())
         if refusal:
             raise CryptoError(f"key {found[0].certificate.fingerprint} must not be encrypted to: {refusal}")
         return found[0].cert
@@ -119,30 +127,24 @@ def _parse_one(cert: pysequoia.Cert) -> _Parsed:
     data = bytes(cert)
     guard.check_size(data, guard.MAX_CERTIFICATE, f"certificate {fingerprint}")
     try:
-        packets = list(PacketPile.from_bytes(data))
-        keys = list(_components(packets, set(_encrypted_to(cert))))
-        user_ids = tuple(str(user_id) for user_id in cert.user_ids)
-        expires, revoked = cert.expiration, cert.is_revoked
+        keys = list(_components(PacketPile.from_bytes(data), set(_encrypted_to(cert))))
     except RuntimeError as error:
         raise CryptoError(f"certificate {fingerprint} cannot be read: {_first_line(error)}") from None
-    primary = replace(keys[0], expires=expires, revoked=revoked)
+    try:
+        user_ids = tuple(str(user_id) for user_id in cert.user_ids)
+        primary, fault = replace(keys[0], expires=cert.expiration, revoked=cert.is_revoked), ""
+    except RuntimeError as error:
+        user_ids, primary, fault = (), keys[0], f"not acceptable: {_first_line(error)}"
     certificate = Certificate(
         fingerprint=fingerprint,
         user_ids=user_ids,
-        addresses=tuple(dict.fromkeys(_addresses(packets, user_ids))),
+        addresses=tuple(dict.fromkeys(address for address in map(guard.address_in, user_ids) if address)),
         data=data,
         created=primary.created,
-        expires=_usable_until(primary, keys[1:]),
+        expires=guard.usable_until(primary, keys[1:]),
         refusal="",
     )
-    return _Parsed(cert, certificate, primary, tuple(keys[1:]))
-
-
-def _usable_until(primary: Component, subkeys: Iterable[Component]) -> datetime | None:
-    """Tell when the certificate can no longer be encrypted to: with its primary key or its last used subkey."""
-    ends = [key.expires for key in subkeys if key.encrypts]
-    last = max((end for end in ends if end is not None), default=None) if all(ends) else None
-    return min((end for end in (primary.expires, last) if end is not None), default=None)
+    return _Parsed(cert, certificate, primary, tuple(keys[1:]), fault)
 
 
 def _encrypted_to(cert: pysequoia.Cert) -> Iterator[str]:
@@ -209,11 +211,3 @@ def _modulus_bits(body: bytes) -> int:
     """Read the modulus's length from a public-key packet (RFC 9580 section 5.5.2): first MPI of the material."""
     start = 10 if body[0] == 6 else 6  # noqa: PLR2004 - version 6 has four octets of length more
     return int.from_bytes(body[start : start + 2], "big")
-
-
-def _addresses(packets: Iterable[Packet], user_ids: Sequence[str]) -> Iterator[str]:
-    for packet in packets:
-        if packet.tag == Tag.UserID and packet.user_id in user_ids:
-            address = guard.normal_address(packet.user_id_email or "")
-            if address:
-                yield address
