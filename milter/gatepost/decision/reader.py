@@ -35,7 +35,7 @@ def read_rules(directory: Path, detectors: frozenset[str]) -> RuleSet:
     """
     if not directory.is_dir():
         raise ConfigError(f"{directory}: is no directory; rules are read from the *.toml files in it")
-    reading = _Reading(detectors | {UNREADABLE})
+    reading = _Reading(detectors | {UNREADABLE} if detectors else detectors)
     for path in sorted(directory.glob("*.toml"), key=lambda path: path.name):
         reading.file(path)
     return reading.result()
@@ -220,7 +220,7 @@ class _Entry:
             self.fault(f"{where}: {error}")
             return None
         for name in sorted(set(names) - self.detectors):
-            known = ", ".join(sorted(self.detectors))
+            known = ", ".join(sorted(self.detectors)) or "none"
             self.fault(f"{where}: no detector {name!r} is installed, it would never match; there are: {known}")
         return conditions.Detect(frozenset(names), count)
 

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 _WORD = re.compile(r"=\?([^?\s]{1,60})\?([bq])\?([^?]*)\?=", re.IGNORECASE)
 _ESCAPE = re.compile(rb"=([0-9A-Fa-f]{2})")
 _NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/]")
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\ud800-\udfff]")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 # Codecs that Python offers for its own purposes; no mail program reads them.
 _FOREIGN = frozenset({"idna", "punycode", "unicode_escape", "raw_unicode_escape", "undefined", "mbcs", "oem"})
@@ -67,7 +68,7 @@ def _characters(charset: str, octets: bytes) -> str:
     for name in (charset, "utf-8"):
         try:
             codec = codecs.lookup(name)
-            if codec.name in _FOREIGN:
+            if codec.name.replace("-", "_") in _FOREIGN:
                 continue
             return _SURROGATE.sub("\N{REPLACEMENT CHARACTER}", octets.decode(codec.name))
         except (LookupError, ValueError):
@@ -83,29 +84,29 @@ def encode(text: str, column: int) -> bytes:
     after the part that needs encoding stay readable. Control characters become blanks: nothing a sender wrote
     can start another field.
     """
-    cleaned = "".join(char if char.isprintable() or char == "\t" else " " for char in text)
+    cleaned = _CONTROL.sub(" ", text)
     first, last = _needy(cleaned)
     head, middle, tail = cleaned[:first], cleaned[first:last], cleaned[last:]
     lines = _Lines(column)
-    for token in re.findall(r"\s*\S+", head):
-        lines.add(token if lines.text or token[0].isspace() else f" {token}")
+    for token in re.findall(r"[ \t]*[^ \t]+", head):
+        lines.add(token if lines.text or token[0] in " \t" else f" {token}")
     if middle:
         for word in _words(middle, _COLUMNS - lines.column - 1):
             lines.add(f" {word}")
-    for token in re.findall(r"\s*\S+", tail):
-        lines.add(token if lines.text or token[0].isspace() else f" {token}")
+    for token in re.findall(r"[ \t]*[^ \t]+", tail):
+        lines.add(token if lines.text or token[0] in " \t" else f" {token}")
     return (lines.text or " ").encode("ascii")
 
 
 def _needy(text: str) -> tuple[int, int]:
     """Find the part from the first to the last word that needs encoding, extra blanks at its edges included."""
-    spans = [match.span() for match in re.finditer(r"\S+", text) if not match[0].isascii() or "=?" in match[0]]
+    spans = [match.span() for match in re.finditer(r"[^ \t]+", text) if not match[0].isascii() or "=?" in match[0]]
     if not spans:
         return len(text), len(text)
     first, last = spans[0][0], spans[-1][1]
-    head = text[:first].rstrip()
+    head = text[:first].rstrip(" \t")
     first = min(first, len(head) + 1) if head else 0
-    tail = text[last:].lstrip()
+    tail = text[last:].lstrip(" \t")
     last = len(text) - len(tail) - 1 if tail else last
     return first, max(last, spans[-1][1])
 
