@@ -70,5 +70,6 @@ class View:
 
 
 def _octets(transaction: Transaction) -> int:
-    lines = (len(item.name) + len(item.value) + 3 for item in transaction.fields)  # colon and CRLF
+    """Count the message as it stands on the wire: a colon and CRLF to each field, CRLF at each fold."""
+    lines = [len(item.name) + len(item.value) + item.value.count(b"\n") + 3 for item in transaction.fields]
     return sum(lines) + 2 + transaction.body.size

@@ -46,7 +46,9 @@ def test_encoding_is_read_back(text: str, column: int) -> None:
     assert value[:1] in (b" ", b"\t")
     expected = (char for char in text if unicodedata.category(char) != "Cc" and char != " ")
     assert re.sub("[ \t]", "", decoded) == "".join(expected)
-    assert all(line.strip(b" \t") and line[:1] in (b" ", b"\t") for line in value.split(b"\n")) or not value.strip()
+    assert (
+        all(line.strip(b" \t") and line[:1] in (b" ", b"\t") for line in value.split(b"\n")) or not value.strip()
+    )
     assert all(len(word) <= 75 for word in re.split(rb"[ \n]", value) if word.startswith(b"=?utf-8?b?"))
 
 

@@ -130,11 +130,24 @@ def test_the_mark_is_removed_on_ingress(value: bytes, expected: bytes) -> None:
 
 PIECES = st.sampled_from(
     [
-        "*secure*", "**", "*", "secure", "[secure]", "[sec", "ure]", "encrypt/", "[encrypt]", MARK, "[-Enc", "Re: ",
-        " ", "\n ", "x", "ü", "\u200b", "\uff0a", "=?utf-8?q?*sec?=", "=?utf-8?b?dXJlKg==?=", "=?", "?=", "\r", "\0",
-        "\n", "a" * 70, "日本", "\ud7ff",
+        *(
+            "*secure*",
+            "**",
+            "*",
+            "secure",
+            "[secure]",
+            "[sec",
+            "ure]",
+            "encrypt/",
+            "[encrypt]",
+            MARK,
+            "[-Enc",
+            "Re: ",
+        ),
+        *("=?utf-8?q?*sec?=", "=?utf-8?b?dXJlKg==?=", "=?", "?=", "\r", "\0", "\n", " ", "\n ", "x", "a" * 70),
+        *("ü", "\u200b", "\uff0a", "日本", "\ud7ff", "\xa0"),
     ]
-)  # fmt: skip
+)
 VALUES = st.lists(PIECES, max_size=12).map(lambda pieces: (" " + "".join(pieces)).encode())
 
 
