@@ -1,4 +1,62 @@
-PYTHON := .venv/bin/python
+# `make` alone lists the targets. On a fresh Debian 12 or Ubuntu, as root, `make demo` and `make test` need nothing else.
+
 .DEFAULT_GOAL := help
-help:
-	@echo "make check | test"
+SHELL := /bin/bash
+PYTHON3 ?= python3
+PY := .venv/bin/python
+PREFIX ?= /usr/local
+DESTDIR ?=
+PACKAGES := postfix libmilter-dev gcc python3-dev python3-venv gnupg opendkim opendkim-tools openssl procps
+
+help:  ## list the targets
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+check: .venv/.ready  ## lint, types, fast tests
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy milter lab
+	$(PY) -m pytest -q -n 2 -m "not real and not soak"
+
+test: system .venv/.ready  ## the whole test suite; installs what is missing
+	$(PY) -m pytest -n 2 -m "not soak"
+
+demo: system .venv/.ready  ## a private site, sample mail, what arrived; KEEP=1 leaves it running
+	KEEP=$(KEEP) $(PY) -m lab.demo
+
+bench: system .venv/.ready  ## messages a second and CPU, beside Postfix alone and OpenDKIM
+	$(PY) -m bench.run
+
+soak: system .venv/.ready  ## the long tests
+	$(PY) -m pytest -n 2 -m soak
+
+docs: .venv/.ready  ## write docs/settings.md and docs/man/ from the code
+	$(PY) -m docs.write
+
+lock: .venv/.ready  ## pin every package anew
+	$(PY) -m piptools compile --upgrade --allow-unsafe --strip-extras --extra test --output-file lock.txt \
+		--no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-header setup.cfg
+
+install: system  ## into PREFIX, staged under DESTDIR: program, units, rules, man pages
+	$(PYTHON3) -m venv $(DESTDIR)$(PREFIX)/lib/gatepost
+	$(DESTDIR)$(PREFIX)/lib/gatepost/bin/python -m pip install -q --disable-pip-version-check -c lock.txt .
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)/etc/gatepost/rules
+	printf '#!/bin/sh\nexec $(PREFIX)/lib/gatepost/bin/python -P -m gatepost "$$@"\n' > $(DESTDIR)$(PREFIX)/bin/gatepost
+	chmod 755 $(DESTDIR)$(PREFIX)/bin/gatepost
+	cp -n rules/*.toml $(DESTDIR)/etc/gatepost/rules/
+	for unit in $(wildcard systemd/*.service systemd/*.target systemd/*.socket); do \
+		install -D -m 644 $$unit $(DESTDIR)/usr/lib/systemd/system/$${unit##*/} || exit 1; done
+	for kind in sysusers tmpfiles; do for file in systemd/*$$kind*; do [ ! -f $$file ] || \
+		install -D -m 644 $$file $(DESTDIR)/usr/lib/$$kind.d/gatepost.conf || exit 1; done; done
+	for page in docs/man/*.[0-9]; do \
+		install -D -m 644 $$page $(DESTDIR)$(PREFIX)/share/man/man$${page##*.}/$${page##*/} || exit 1; done
+
+system:
+	@.ci/packages $(PACKAGES)
+
+.venv/.ready: lock.txt setup.cfg pyproject.toml | system
+	[ -x $(PY) ] || $(PYTHON3) -m venv .venv
+	$(PY) -m pip install -q --disable-pip-version-check -r lock.txt
+	$(PY) -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+.PHONY: help check test demo bench soak docs lock install system
