@@ -116,6 +116,10 @@ class Client:
         self._socket.sendall(stuff_dots(message))
         return self.read()
 
+    def raw(self, data: bytes) -> None:
+        """Send bytes as they are and read nothing."""
+        self._socket.sendall(data)
+
     def rset(self) -> Reply:
         """Say RSET."""
         return self.command("RSET")
@@ -154,9 +158,13 @@ class Client:
 
 
 def stuff_dots(message: bytes) -> bytes:
-    """Double a dot that opens a line, and end the message with a dot on a line of its own."""
+    """
+    Double a dot that opens a line, and end the message with a dot on a line of its own.
+
+    A bare LF counts as a line end here: Postfix takes it for one, and would see the end in LF, dot, LF.
+    """
     end = b"" if message.endswith(b"\r\n") or not message else b"\r\n"
-    stuffed = (b"\r\n" + message).replace(b"\r\n.", b"\r\n..")[2:]
+    stuffed = (b"\n" + message).replace(b"\n.", b"\n..")[1:]
     return stuffed + end + b".\r\n"
 
 

@@ -72,3 +72,9 @@ class DeliveryError(GatepostError):
 
 class VaultError(GatepostError):
     """A held copy is not there, or may not leave."""
+
+
+def cause(error: BaseException) -> str:
+    """Tell an error in one log line: our own by their text, foreign ones with their type."""
+    text = " ".join(str(error).split())
+    return text if isinstance(error, GatepostError) and text else f"{type(error).__name__}: {text}"

@@ -17,7 +17,7 @@ import typer
 from typer.core import TyperGroup
 
 from gatepost import __version__
-from gatepost.cli import init, quarantine, rules, setup, why
+from gatepost.cli import db, explain, init, partner, quarantine, rules, run, setup, why
 from gatepost.cli.invocation import Invocation
 
 DEFAULT_CONFIG = Path("/etc/gatepost/gatepost.toml")
@@ -90,7 +90,11 @@ def _warn_root() -> None:
 #   app.add_typer(partner.app, name="partner")       several commands under one name
 #   app.command(name="why")(why.why)                 one command
 app.command(name="init")(init.init)
-app.add_typer(rules.app, name="rules")
+app.command(name="run")(run.run)
 app.add_typer(setup.app, name="setup")
+app.add_typer(partner.app, name="partner")
+app.command(name="explain")(explain.explain)
 app.command(name="why")(why.why)
 app.add_typer(quarantine.app, name="quarantine")
+app.add_typer(rules.app, name="rules")
+app.add_typer(db.app, name="db")

@@ -19,7 +19,7 @@ def setup() -> None:
 
 
 @app.command()
-def postfix(  # noqa: PLR0917 - typer hands options over in their order
+def postfix(
     ctx: typer.Context,
     config_dir: Annotated[
         Path | None, typer.Option(help="Postfix's configuration; default as in settings.")

@@ -5,7 +5,9 @@ An edit by anyone is seen within `cache.SECONDS`. A row that holds what the comm
 the look-up fail: mail to that partner waits, it never counts as mail to no partner.
 """
 
+import ssl
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import Row, bindparam, delete, insert, or_, select, update
@@ -68,6 +70,12 @@ class PartnerTable:
     def __init__(self, database: Database) -> None:
         self._database = database
 
+    def check(self, row: Partner) -> None:
+        """Raise DirectoryError, with every fault, for a row that must not be written."""
+        check_partner(row)
+        if row.tls_ca and (fault := _ca_fault(row.tls_ca)):
+            raise DirectoryError(f"tls_ca: {row.tls_ca}: {fault}")
+
     def get(self, pattern: str) -> Partner | None:
         """Give the row of exactly this pattern, as it stands."""
         with self._database.reading() as connection:
@@ -83,7 +91,7 @@ class PartnerTable:
 
     def add(self, row: Partner) -> None:
         """Write a new row; raises DirectoryError if there is one of that pattern, or the row is not allowed."""
-        check_partner(row)
+        self.check(row)
         if self.get(row.pattern):
             raise DirectoryError(f"{row.pattern} is there already; change it with `gatepost partner set`")
         with self._database.writing() as connection:
@@ -91,7 +99,7 @@ class PartnerTable:
 
     def change(self, row: Partner) -> None:
         """Write over the row of the same pattern; raises DirectoryError if there is none."""
-        check_partner(row)
+        self.check(row)
         with self._database.writing() as connection:
             statement = update(partner).where(partner.c.pattern == row.pattern).values(columns_of(row))
             if not connection.execute(statement).rowcount:
@@ -104,13 +112,26 @@ class PartnerTable:
                 raise DirectoryError(f"{pattern} is not in the partner table")
 
     def put(self, rows: Sequence[Partner]) -> None:
-        """Write many rows, over those of the same pattern, in one transaction: all of them or none."""
+        """Write many checked rows, over those of the same pattern, in one transaction: all of them or none."""
         with self._database.writing() as connection:
             for start in range(0, len(rows), _BATCH):
                 batch = [columns_of(row) for row in rows[start : start + _BATCH]]
                 old = [{"old": row["pattern"]} for row in batch]
                 connection.execute(delete(partner).where(partner.c.pattern == bindparam("old")), old)
                 connection.execute(insert(partner), batch)
+
+
+@lru_cache(maxsize=64)
+def _ca_fault(path: str) -> str:
+    """Say why a file gives no CA certificates; empty if it does."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    try:
+        context.load_verify_locations(path)
+    except ssl.SSLError:
+        return "holds no certificates in PEM form"
+    except OSError as error:
+        return error.strerror or type(error).__name__
+    return ""
 
 
 def _partner(row: Row[Any]) -> Partner:

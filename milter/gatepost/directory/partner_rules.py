@@ -67,7 +67,7 @@ def read_partner(values: Mapping[str, str]) -> Partner:
         nexthop=given["nexthop"].lower(),
         inbound=given["inbound"].lower() or "none",
         inbound_action=given["inbound_action"].lower() or "flag",
-        note=given["note"],
+        note=values.get("note", ""),
     )
     faults += _column_faults(row)
     if faults:

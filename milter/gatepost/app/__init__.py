@@ -3,12 +3,14 @@ The composition root: settings in, wired objects out. The only place that constr
 """
 
 from datetime import timedelta
+from pathlib import Path
 
 from gatepost import secrets
 from gatepost.db import schema
 from gatepost.db.engine import Database
 from gatepost.db.events import SqlEvents
 from gatepost.db.held import SqlHeld
+from gatepost.db.partners import PartnerTable
 from gatepost.mta.postfix.gate import Gate
 from gatepost.settings import Settings
 from gatepost.vault.blobs import DirectoryBlobs, directory_of
@@ -63,3 +65,23 @@ def open_quarantine(settings: Settings) -> Quarantine:
 def open_events(settings: Settings) -> SqlEvents:
     """Open the record of what was decided; raises ConfigError."""
     return SqlEvents(open_database(settings.database.url))
+
+
+def schema_versions(url: str) -> tuple[str, str]:
+    """Give the version of the database's schema, empty if it has none, and the one that is needed."""
+    return schema.current(Database(url)), schema.newest()
+
+
+def schema_sql(dialect: str) -> str:
+    """Give the schema as SQL of `sqlite` or `postgresql`."""
+    return schema.ddl(dialect)
+
+
+def partner_table(url: str) -> PartnerTable:
+    """Open the partner table for editing."""
+    return PartnerTable(open_database(url))
+
+
+def unix_path(socket: str) -> Path:
+    """Give the path of a UNIX socket as the settings spell it (`unix:/path`)."""
+    return Path(socket.removeprefix("unix:"))

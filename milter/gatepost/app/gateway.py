@@ -1,0 +1,153 @@
+"""
+The gateway, wired: directory, engines, vault and re-injection behind its ports.
+"""
+
+import ipaddress
+from collections.abc import Iterable, Sequence
+
+from gatepost import secrets
+from gatepost.app import open_database
+from gatepost.crypto.openpgp import Encryptor
+from gatepost.crypto.sequoia import SequoiaEncryptor
+from gatepost.db.engine import Database
+from gatepost.db.keys import SqlKeys
+from gatepost.db.notices import SqlNotices
+from gatepost.db.partners import SqlPartners
+from gatepost.db.threads import SqlThreads
+from gatepost.db.writer import Writer
+from gatepost.decision.demand import Treatment
+from gatepost.decision.ladder import Ladders
+from gatepost.decision.plan import Plan
+from gatepost.decision.reader import read_rules
+from gatepost.directory.key import Trust
+from gatepost.errors import WorkerError
+from gatepost.gateway.arrival import Arrivals
+from gatepost.gateway.despatch import Despatch
+from gatepost.gateway.gateway import Gateway
+from gatepost.gateway.holding import Holding
+from gatepost.gateway.notices import Notices
+from gatepost.gateway.protection import Protection
+from gatepost.gateway.rehearsal import rehearse
+from gatepost.gateway.survey import Surveyor
+from gatepost.message import address
+from gatepost.message.address import Address
+from gatepost.message.body import Body, MemoryBody
+from gatepost.message.direction import Site
+from gatepost.message.transaction import Client
+from gatepost.mta.reinjection import Listener, Reinjection
+from gatepost.settings import Settings
+
+
+def site_of(settings: Settings) -> Site:
+    """Tell what is inside."""
+    gateway = settings.gateway
+    return Site(
+        domains=frozenset(gateway.internal_domains),
+        networks=tuple(ipaddress.ip_network(one) for one in gateway.internal_networks),
+        inside_listeners=frozenset(gateway.inside_listeners),
+        outside_listeners=frozenset(gateway.outside_listeners),
+    )
+
+
+def encryptor_of(settings: Settings) -> Encryptor:
+    """Give the OpenPGP engine that the settings name."""
+    del settings
+    return SequoiaEncryptor()
+
+
+def gateway_of(settings: Settings, database: Database) -> Gateway:
+    """Wire the gateway."""
+    site = site_of(settings)
+    rules = read_rules(settings.rules.directory, detectors=frozenset())
+    keys = SqlKeys(database)
+    encryptor = encryptor_of(settings)
+    surveyor = Surveyor(
+        site=site,
+        partners=SqlPartners(database),
+        keys=keys,
+        threads=SqlThreads(database),
+        encryptor=encryptor,
+        min_trust=Trust[settings.keys.min_trust.upper()],
+    )
+    arrivals = Arrivals(
+        authserv_id=settings.authserv_id,
+        opener=_NoKeyWorker(),
+        keys=keys,
+        in_thread=surveyor.in_thread,
+        inline=settings.openpgp.inline,
+    )
+    return Gateway(
+        site=site,
+        rules=rules,
+        ladders=Ladders(
+            encrypt=tuple(map(Treatment, settings.ladder.encrypt)), tls=tuple(map(Treatment, settings.ladder.tls))
+        ),
+        no_rung=Treatment(settings.gateway.no_rung),
+        surveyor=surveyor,
+        protection=Protection(
+            authserv_id=settings.authserv_id, tags=rules.tags, encryptor=encryptor, bulk=_InProcess(encryptor)
+        ),
+        arrivals=arrivals,
+        despatch=Despatch(
+            records=Writer(database), holder=holding_of(settings, database), submitter=reinjection_of(settings)
+        ),
+    )
+
+
+def holding_of(settings: Settings, database: Database) -> Holding:
+    """Wire what holds copies and tells senders."""
+    notices = Notices(
+        log=SqlNotices(database),
+        admin=address.parse(settings.admin.encode()),
+        hostname=settings.gateway.hostname,
+        per_hour=settings.gateway.notices_per_hour,
+    )
+    return Holding(quarantine=quarantine_of(settings, database), notices=notices)
+
+
+def reinjection_of(settings: Settings) -> Reinjection:
+    """Wire the way to the re-injection listeners."""
+    return Reinjection(
+        plain=_listener(settings.gateway.reinject),
+        tls=_listener(settings.gateway.reinject_tls),
+        hostname=settings.gateway.hostname,
+        client_certificate=secrets.locate("client.pem", settings.secrets.directory),
+        listener_certificate=settings.secrets.directory / "listener.pem",
+    )
+
+
+def _listener(text: str) -> Listener:
+    host, _, port = text.rpartition(":")
+    return Listener(host, int(port))
+
+
+def explain(
+    settings: Settings,
+    raw: bytes,
+    *,
+    sender: str,
+    recipients: Sequence[str],
+    subject: str | None,
+    client: Client | None,
+) -> Plan:
+    """Decide about a message without sending anything."""
+    gateway = gateway_of(settings, open_database(settings.database.url))
+    transaction = rehearse(
+        raw, site=site_of(settings), sender=sender, recipients=recipients, subject=subject, client=client
+    )
+    return gateway.plan(transaction, gateway.survey(transaction).facts)
+
+
+class _NoKeyWorker:
+    def open(self, ciphertext: bytes, recipient: Address, sender: str) -> None:
+        del ciphertext, recipient, sender
+        raise WorkerError("the key worker is not there")
+
+
+class _InProcess:
+    def __init__(self, encryptor: Encryptor) -> None:
+        self._encryptor = encryptor
+
+    def encrypt(self, plaintext: Iterable[bytes], certificates: Sequence[bytes], on_wait: object) -> Body:
+        del on_wait
+        return MemoryBody(self._encryptor.encrypt(b"".join(plaintext), certificates))

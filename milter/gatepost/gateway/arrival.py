@@ -1,0 +1,123 @@
+"""
+Mail that comes in: opened where its outermost entity is encrypted and a key of the recipient's fits.
+
+Only the outermost entity is ever opened, whole, with its integrity proved; a recipient gets what the keys of
+this recipient or of the recipient's domain open, and no one else's. What cannot be opened arrives as it came.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from gatepost.crypto import pgpmime
+from gatepost.crypto.openpgp import Opened, Opener
+from gatepost.directory.key import Keys
+from gatepost.gateway import own_fields
+from gatepost.gateway.budget import Budget
+from gatepost.gateway.protection import replaced_content
+from gatepost.gateway.result import Result
+from gatepost.message import address, subject
+from gatepost.message.author import author
+from gatepost.message.body import MemoryBody
+from gatepost.message.edit import Edit, Form
+from gatepost.message.field import Field
+from gatepost.message.transaction import Recipient, Transaction
+
+InThread = Callable[[Iterable[Field]], bool]
+"""Tells whether a header names a Message-ID of a protected thread."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """One form of an incoming message and the recipients who get it."""
+
+    recipients: tuple[Recipient, ...]
+    form: Form
+    result: Result
+
+
+class Arrivals:
+    """Opens incoming mail and builds its forms."""
+
+    def __init__(self, *, authserv_id: str, opener: Opener, keys: Keys, in_thread: InThread, inline: bool) -> None:
+        self._authserv_id = authserv_id
+        self._opener = opener
+        self._keys = keys
+        self._in_thread = in_thread
+        self._inline = inline
+
+    def concerns(self, fields: Iterable[Field]) -> bool:
+        """Tell from the header whether the body could be encrypted."""
+        return pgpmime.may_be_encrypted(fields, inline=self._inline)
+
+    def forms(
+        self, transaction: Transaction, recipients: tuple[Recipient, ...], budget: Budget
+    ) -> tuple[Arrival, ...]:
+        """Build the forms for the inside recipients, those who share one together; raises WorkerError."""
+        common = self._common_edits(transaction.fields)
+        ciphertext = pgpmime.ciphertext(transaction.fields, transaction.body, inline=self._inline)
+        if ciphertext is None:
+            return (self._closed(recipients, common, Result()),)
+        sender = author(transaction.fields)
+        opened: dict[Opened, list[Recipient]] = {}
+        closed = []
+        for recipient in recipients:
+            budget.tick()
+            found = self._opener.open(ciphertext, recipient.address, sender)
+            if found is None:
+                closed.append(recipient)
+            else:
+                opened.setdefault(found, []).append(recipient)
+        forms = [
+            self._opened(tuple(group), common, found, transaction.fields, sender)
+            for found, group in opened.items()
+        ]
+        if closed:
+            forms.append(self._closed(tuple(closed), common, Result(flags=("undecryptable",))))
+        return tuple(forms)
+
+    def is_encrypted(self, transaction: Transaction) -> bool:
+        """Tell whether the message is truly encrypted already: its packets are read, not its label."""
+        return bool(pgpmime.is_encrypted(transaction.fields, transaction.body))
+
+    def _common_edits(self, fields: tuple[Field, ...]) -> tuple[Edit, ...]:
+        """Take out forged fields, and the mark unless the mail belongs to a protected thread."""
+        forged = own_fields.removed(fields, self._authserv_id.lower().encode("ascii"), for_outsiders=False)
+        unmarked = subject.unmark_edits(fields)
+        return forged if unmarked and self._in_thread(fields) else (*forged, *unmarked)
+
+    def _closed(self, recipients: tuple[Recipient, ...], common: tuple[Edit, ...], result: Result) -> Arrival:
+        return Arrival(recipients, Form((*common, *result.fields(self._authserv_id))), result)
+
+    def _opened(
+        self,
+        recipients: tuple[Recipient, ...],
+        common: tuple[Edit, ...],
+        opened: Opened,
+        fields: tuple[Field, ...],
+        sender: str,
+    ) -> Arrival:
+        result = self._result(opened, sender)
+        content, body = pgpmime.open_entity(opened.plaintext)
+        edits = (*common, *result.fields(self._authserv_id), *replaced_content(fields, content))
+        return Arrival(recipients, Form(edits, MemoryBody(body)), result)
+
+    def _result(self, opened: Opened, sender: str) -> Result:
+        status = opened.verification.status
+        if status != "pass":
+            return Result(decrypted="openpgp", signed=status, flags=("unauthenticated",))
+        fingerprint = opened.verification.fingerprint
+        signer = next(
+            (
+                key
+                for key in self._keys.find(address.parse(sender.encode()), "openpgp")
+                if key.fingerprint == fingerprint
+            ),
+            None,
+        )
+        return Result(
+            decrypted="openpgp",
+            signed="pass",
+            by=sender,
+            key=fingerprint,
+            trust=signer.trust.name.lower() if signer else "",
+        )

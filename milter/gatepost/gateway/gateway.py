@@ -1,0 +1,156 @@
+"""
+The gateway: what happens to one message, from decision to verdict.
+
+Every copy is built before anything is sent. Then, durable first: held copies go into the vault, thread rows into
+the database, the other copies to the re-injection listener; only then comes the verdict on the original. Whatever
+raises on the way leaves the original with its client (a tempfail), so nothing is lost and nothing leaves in clear.
+"""
+
+import time
+from dataclasses import replace
+
+from gatepost.decision import engine
+from gatepost.decision.demand import Demand, Treatment
+from gatepost.decision.facts import RecipientFacts
+from gatepost.decision.ladder import Ladders
+from gatepost.decision.plan import Answer, Copy, Plan
+from gatepost.decision.rules import RuleSet
+from gatepost.decision.view import View
+from gatepost.errors import AddressError
+from gatepost.gateway.arrival import Arrivals
+from gatepost.gateway.budget import Budget
+from gatepost.gateway.despatch import Despatch, Outgoing
+from gatepost.gateway.protection import Protection
+from gatepost.gateway.survey import Survey, Surveyor
+from gatepost.gateway.verdict import Reject, Verdict
+from gatepost.message.address import Address
+from gatepost.message.direction import Direction, Site
+from gatepost.message.transaction import Recipient, Transaction
+
+_ROUTED = frozenset("%!@")
+
+
+class Gateway:
+    """Decides about messages and carries the decisions out. Thread-safe: it keeps nothing between messages."""
+
+    def __init__(
+        self,
+        *,
+        site: Site,
+        rules: RuleSet,
+        ladders: Ladders,
+        no_rung: Treatment,
+        surveyor: Surveyor,
+        protection: Protection,
+        arrivals: Arrivals,
+        despatch: Despatch,
+    ) -> None:
+        self._site = site
+        self._rules = rules
+        self._ladders = ladders
+        self._no_rung = no_rung
+        self._surveyor = surveyor
+        self._protection = protection
+        self._arrivals = arrivals
+        self._despatch = despatch
+
+    def check_recipient(self, recipient: Address) -> None:
+        """
+        Refuse an inside recipient that names a route.
+
+        Postfix reads `user%elsewhere@ours` and `elsewhere!user@ours` as `user@elsewhere` (allow_percent_hack,
+        swap_bangpath): an outside recipient that would pass for an inside one. Raises AddressError.
+        """
+        if recipient.is_null:
+            raise AddressError("the recipient is empty")
+        if self._site.is_internal(recipient) and not _ROUTED.isdisjoint(recipient.local):
+            raise AddressError("an inside address with %, ! or @ in its local part names a route")
+
+    def survey(self, transaction: Transaction) -> Survey:
+        """Gather what is known at the end of the header."""
+        facts = self._surveyor.facts(transaction)
+        view = self._view(transaction, facts, complete=False)
+        needs_body = self._rules.needs_body or any(
+            (one.direction is Direction.IN and self._arrivals.concerns(transaction.fields))
+            or engine.may_demand(view, one, self._rules)
+            for one in facts
+        )
+        return Survey(facts, needs_body)
+
+    def _view(self, transaction: Transaction, facts: tuple[RecipientFacts, ...], *, complete: bool) -> View:
+        outside = sum(one.direction is Direction.OUT for one in facts)
+        return View.of(transaction, self._rules.tags, outside=outside, complete=complete)
+
+    def plan(self, transaction: Transaction, facts: tuple[RecipientFacts, ...]) -> Plan:
+        """Decide, without doing anything."""
+        view = self._view(transaction, facts, complete=True)
+        known = tuple(
+            self._surveyor.with_rungs(one)
+            if one.direction is Direction.OUT and engine.demand_of(view, one, self._rules).demand > Demand.NONE
+            else one
+            for one in facts
+        )
+        if any(one.rungs for one in known):
+            view = replace(view, encrypted=self._arrivals.is_encrypted(transaction))
+        return engine.decide(view, known, self._rules, self._ladders, self._no_rung)
+
+    def process(self, transaction: Transaction, survey: Survey, budget: Budget) -> Verdict:
+        """Decide about one message and carry it out up to the edits of the original."""
+        started = time.monotonic()
+        plan = self.plan(transaction, survey.facts)
+        if plan.answer is Answer.REJECT:
+            verdict: Verdict = Reject(self._refusal(transaction, plan))
+            self._despatch.record(transaction, plan, started=started, answer="reject")
+            return verdict
+        outgoing = self._outgoing(transaction, plan, budget)
+        return self._despatch.send(transaction, plan, outgoing, budget, started=started)
+
+    def _outgoing(self, transaction: Transaction, plan: Plan, budget: Budget) -> tuple[Outgoing, ...]:
+        """Build every copy that goes on; held ones go into the vault as they came."""
+        built: list[Outgoing] = []
+        for copy in plan.copies:
+            if copy.treatment is Treatment.QUARANTINE:
+                continue
+            if self._site.is_inside(transaction.client):
+                built.append(self._departing(transaction, copy, budget))
+            else:
+                built.extend(self._arriving(transaction, copy, budget))
+        return tuple(built)
+
+    def _departing(self, transaction: Transaction, copy: Copy, budget: Budget) -> Outgoing:
+        form = self._protection.form(
+            transaction, copy, budget, for_outsiders=any(not self._is_ours(one) for one in copy.recipients)
+        )
+        return Outgoing(copy.recipients, form, in_place=copy.in_place, tls_route=copy.treatment is Treatment.TLS)
+
+    def _arriving(self, transaction: Transaction, copy: Copy, budget: Budget) -> list[Outgoing]:
+        """One copy as decided may take several forms: opened for some, as it came for others."""
+        ours = tuple(one for one in copy.recipients if self._is_ours(one))
+        others = tuple(one for one in copy.recipients if not self._is_ours(one))
+        built = []
+        if others:
+            passed = replace(copy, recipients=others)
+            built.append(Outgoing(others, self._protection.form(transaction, passed, budget, for_outsiders=True)))
+        if ours:
+            arrivals = self._arrivals.forms(transaction, ours, budget)
+            built.extend(Outgoing(one.recipients, one.form, result=one.result) for one in arrivals)
+        built.sort(key=lambda one: one.result is not None and one.result.opened)
+        return [replace(built[0], in_place=True), *built[1:]]
+
+    def _is_ours(self, recipient: Recipient) -> bool:
+        return self._site.is_internal(recipient.address)
+
+    def _refusal(self, transaction: Transaction, plan: Plan) -> tuple[str, ...]:
+        """Name each refused recipient and what to do; an outside client learns no more than the fact."""
+        if not self._site.is_inside(transaction.client):
+            return ("The message is refused by the policy of this site",)
+        refused = [one for one in plan.judgements if one.treatment is Treatment.REJECT]
+        return (
+            "The message was sent to nobody, because it may not leave as it is:",
+            *(f"{one.recipient.address.text}: {one.reasons[-1]}" for one in refused),
+            "Leave these recipients out, or ask your postmaster how to write to them",
+        )
+
+    def close(self) -> None:
+        """Write what is still to be recorded."""
+        self._despatch.close()

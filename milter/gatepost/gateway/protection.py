@@ -1,0 +1,81 @@
+"""
+The form of one outgoing copy: which fields change, and the body where it is encrypted.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Protocol
+
+from gatepost.crypto import pgpmime
+from gatepost.crypto.openpgp import Encryptor
+from gatepost.decision.demand import Treatment
+from gatepost.decision.plan import Copy
+from gatepost.directory.key import Key
+from gatepost.gateway import own_fields
+from gatepost.gateway.budget import Budget
+from gatepost.message import subject
+from gatepost.message.body import Body, MemoryBody
+from gatepost.message.edit import Append, Change, Edit, Form
+from gatepost.message.field import Field, named
+from gatepost.message.subject import Tags
+from gatepost.message.transaction import Transaction
+
+_BULK = 1 << 18  # octets: above this the engine would keep the interpreter from all other messages for too long
+
+
+class BulkEncryptor(Protocol):
+    """Encrypts what is large, in a process of its own. Thread-safe; raises CryptoError, WorkerError."""
+
+    def encrypt(
+        self, plaintext: Iterable[bytes], certificates: Sequence[bytes], on_wait: Callable[[], None]
+    ) -> Body:
+        """Encrypt to every certificate; gives ASCII armor. Calls `on_wait` at least every few seconds."""
+
+
+ROUTE = b"Gatepost-Route"
+
+
+class Protection:
+    """Builds the forms of outgoing copies."""
+
+    def __init__(self, *, authserv_id: str, tags: Tags, encryptor: Encryptor, bulk: BulkEncryptor) -> None:
+        self._authserv_id = authserv_id.lower().encode("ascii")
+        self._tags = tags
+        self._encryptor = encryptor
+        self._bulk = bulk
+
+    def form(self, transaction: Transaction, copy: Copy, budget: Budget, *, for_outsiders: bool) -> Form:
+        """Build one copy's form; nothing is sent."""
+        edits: list[Edit] = list(
+            own_fields.removed(transaction.fields, self._authserv_id, for_outsiders=for_outsiders)
+        )
+        if copy.mark:
+            edits.extend(subject.mark_edits(transaction.fields, self._tags))
+        match copy.treatment:
+            case Treatment.OPENPGP:
+                content_type, body = pgpmime.enclose(self._armor(transaction, copy.keys, budget))
+                edits.extend(replaced_content(transaction.fields, (Field(b"Content-Type", content_type),)))
+                return Form(tuple(edits), body)
+            case Treatment.TLS:
+                edits.append(Append(ROUTE, b" " + copy.nexthop.encode("ascii")))
+        return Form(tuple(edits))
+
+    def _armor(self, transaction: Transaction, keys: Sequence[Key], budget: Budget) -> Body:
+        certificates = [key.certificate for key in keys]
+        plaintext = pgpmime.plaintext_of(transaction.fields, transaction.body.chunks())
+        if transaction.body.size > _BULK:
+            return self._bulk.encrypt(plaintext, certificates, budget.tick)
+        return MemoryBody(self._encryptor.encrypt(b"".join(plaintext), certificates))
+
+
+def replaced_content(fields: Iterable[Field], content: Iterable[Field]) -> Iterator[Edit]:
+    """Put other content fields (RFC 2045 section 3: `Content-*`) in the place of all that the header has."""
+    seen: dict[bytes, int] = {}
+    for field in fields:
+        key = field.key
+        if key.startswith(b"content-"):
+            seen[key] = seen.get(key, 0) + 1
+            yield Change(field.name, seen[key], None)
+    for field in content:
+        yield Append(field.name, field.value)
+    if not named(fields, b"mime-version"):
+        yield Append(b"MIME-Version", b" 1.0")

@@ -1,0 +1,56 @@
+"""
+A rehearsal: the transaction that a message would make, for `explain`, which decides and sends nothing.
+"""
+
+from collections.abc import Sequence
+
+from gatepost.message import address
+from gatepost.message.address import Address
+from gatepost.message.body import MemoryBody
+from gatepost.message.direction import Site
+from gatepost.message.field import Field
+from gatepost.message.read import split
+from gatepost.message.transaction import Client, Recipient, Transaction
+
+_STRANGER = "192.0.2.1"  # RFC 5737: nobody's address, so no internal network holds it
+
+
+def rehearse(
+    raw: bytes,
+    *,
+    site: Site,
+    sender: str,
+    recipients: Sequence[str],
+    subject: str | None = None,
+    client: Client | None = None,
+) -> Transaction:
+    """
+    Make the transaction of a message; `subject` takes the place of the file's.
+
+    Without a client, a sender in the internal domains counts as authenticated, any other as an outside client.
+    Raises AddressError for an address that the milter would refuse.
+    """
+    fields, body = split(raw)
+    if subject is not None:
+        fields = (
+            *(one for one in fields if one.key != b"subject"),
+            Field(b"Subject", b" " + subject.encode("utf-8")),
+        )
+    author = address.parse(_bracketed(sender))
+    return Transaction(
+        client=client or _client(author, site),
+        sender=author,
+        parameters=(),
+        recipients=tuple(Recipient(address.parse(_bracketed(one))) for one in recipients),
+        fields=fields,
+        body=MemoryBody(body),
+    )
+
+
+def _client(sender: Address, site: Site) -> Client:
+    ours = bool(sender.domain) and site.is_internal_domain(sender.domain)
+    return Client(address=_STRANGER, authenticated=sender.text if ours else "")
+
+
+def _bracketed(text: str) -> bytes:
+    return (text if text.startswith("<") else f"<{text}>").encode("utf-8", "surrogateescape")

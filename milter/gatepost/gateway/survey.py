@@ -1,0 +1,122 @@
+"""
+The survey: what the directory knows about a message's recipients, gathered once, at the end of the header.
+
+Partner rows and threads are asked for every message; keys only where something is demanded or may be.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from gatepost.crypto.openpgp import Encryptor
+from gatepost.decision.demand import Treatment
+from gatepost.decision.facts import RecipientFacts, Rung
+from gatepost.directory.key import Key, Keys, Trust
+from gatepost.directory.partner import Partner, Partners
+from gatepost.directory.thread import Threads, hashed
+from gatepost.errors import CryptoError
+from gatepost.message.address import Address
+from gatepost.message.direction import Direction, Site
+from gatepost.message.field import Field
+from gatepost.message.transaction import Recipient, Transaction
+
+_THREAD_FIELDS = frozenset({b"message-id", b"in-reply-to", b"references", b"resent-message-id"})
+_MESSAGE_ID = re.compile(rb"<[^<>\s]{1,990}>")
+_MOST_IDS = 100  # References of a long thread; the latest matter most
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What is known of one message at the end of its header; `needs_body` tells the milter to take the body."""
+
+    facts: tuple[RecipientFacts, ...]
+    needs_body: bool
+
+
+class Surveyor:
+    """Asks the directory."""
+
+    def __init__(
+        self,
+        *,
+        site: Site,
+        partners: Partners,
+        keys: Keys,
+        threads: Threads,
+        encryptor: Encryptor,
+        min_trust: Trust,
+    ) -> None:
+        self._site = site
+        self._partners = partners
+        self._keys = keys
+        self._threads = threads
+        self._encryptor = encryptor
+        self._min_trust = min_trust
+
+    def facts(self, transaction: Transaction) -> tuple[RecipientFacts, ...]:
+        """Give partner and thread of every recipient; no rungs yet."""
+        inside = self._site.is_inside(transaction.client)
+        thread = self.in_thread(transaction.fields) if inside else False
+        return tuple(self._of(recipient, inside=inside, thread=thread) for recipient in transaction.recipients)
+
+    def _of(self, recipient: Recipient, *, inside: bool, thread: bool) -> RecipientFacts:
+        internal = self._site.is_internal(recipient.address)
+        if not inside:
+            return RecipientFacts(recipient, Direction.IN if internal else Direction.TRANSIT)
+        if internal:
+            return RecipientFacts(recipient, Direction.INTERNAL)
+        return RecipientFacts(
+            recipient, Direction.OUT, partner=self._partners.find(recipient.address), thread=thread
+        )
+
+    def in_thread(self, fields: Iterable[Field]) -> bool:
+        """Tell whether any Message-ID that the header names is of a protected thread."""
+        found = message_ids(fields)
+        return bool(found) and self._threads.known(found)
+
+    def with_rungs(self, facts: RecipientFacts) -> RecipientFacts:
+        """Add what each treatment can do for this recipient."""
+        address = facts.recipient.address
+        rungs = {Treatment.OPENPGP: self._openpgp(address), Treatment.TLS: _tls(address, facts.partner)}
+        return replace(facts, rungs=rungs)
+
+    def _openpgp(self, address: Address) -> Rung:
+        refusals = []
+        usable: list[Key] = []
+        for key in self._keys.find(address, "openpgp"):
+            refusal = self._refusal(key)
+            if refusal:
+                refusals.append(f"key {key.fingerprint} of {key.owner}: {refusal}")
+            elif not usable or (key.owner, key.trust) == (usable[0].owner, usable[0].trust):
+                usable.append(key)
+        if usable:
+            return Rung(True, f"key {usable[0].fingerprint} of {usable[0].owner}", keys=tuple(usable))
+        return Rung(False, "; ".join(refusals) or f"no key for {address.text} or {address.domain}")
+
+    def _refusal(self, key: Key) -> str:
+        if key.trust < self._min_trust:
+            return f"trust {key.trust.name.lower()} is below min_trust {self._min_trust.name.lower()}"
+        try:
+            return self._encryptor.read(key.certificate)[0].refusal
+        except CryptoError as error:
+            return str(error)
+
+
+def _tls(address: Address, partner: Partner | None) -> Rung:
+    if partner is None or not partner.tls:
+        return Rung(False, "no TLS policy in the partner table")
+    if partner.tls != "verify" and not partner.tls.startswith("fingerprint:"):
+        return Rung(False, f"{partner.tls} is not served yet")
+    return Rung(
+        True, f"partner {partner.pattern} has TLS {partner.tls}", nexthop=partner.nexthop or address.domain
+    )
+
+
+def message_ids(fields: Iterable[Field]) -> tuple[bytes, ...]:
+    """Hash every Message-ID that the header names."""
+    found: dict[bytes, None] = {}
+    for field in fields:
+        if field.key in _THREAD_FIELDS:
+            for match in _MESSAGE_ID.findall(field.value):
+                found[match] = None
+    return tuple(hashed(one.decode("utf-8", "surrogateescape")) for one in list(found)[-_MOST_IDS:])

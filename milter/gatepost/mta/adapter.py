@@ -1,0 +1,321 @@
+"""
+The milter protocol, spoken by libmilter through pymilter: the only module that imports Milter.
+
+Callbacks note what they are given and answer only where an answer is needed. Everything is decided and built
+at the end of the message; then the edits go out in one run, header and envelope first, the body last and
+contiguous, because Postfix takes no other request between two pieces of a body. Whatever is raised becomes a
+tempfail. A session is a connection; a Receiving is one message on it.
+
+Sources: libmilter API; Postfix MILTER_README; milter8.c.
+"""
+
+import socket as socketlib
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+import Milter
+
+from gatepost.errors import AddressError, cause
+from gatepost.gateway.budget import Budget
+from gatepost.gateway.survey import Survey
+from gatepost.gateway.verdict import Accept, Discard, Reject, TempFail, Verdict
+from gatepost.log import logger
+from gatepost.message import address
+from gatepost.message.address import Address
+from gatepost.message.body import Body
+from gatepost.message.edit import Append, Change, Edit, Prepend
+from gatepost.message.field import Field
+from gatepost.message.transaction import Client, Recipient, Transaction
+from gatepost.mta.receiving import Receiving
+
+_CONTINUE = int(Milter.CONTINUE)
+_ACTIONS = Milter.ADDHDRS | Milter.CHGHDRS | Milter.CHGBODY | Milter.ADDRCPT | Milter.DELRCPT | Milter.CHGFROM
+_UNUSED = Milter.P_NOHELO | Milter.P_NODATA | Milter.P_NOUNKNOWN
+_SILENT = Milter.P_NR_CONN | Milter.P_NR_MAIL | Milter.P_NR_HDR | Milter.P_NR_EOH
+_NEEDED = Milter.P_HDR_LEADSPC
+_WANTED = _UNUSED | _SILENT | _NEEDED | Milter.P_SKIP
+
+_BODY_PIECE = 65535  # MILTER_CHUNK_SIZE: what one replacement request may carry
+_BELOW_RECEIVED = 1  # insheader counts the mail server's own Received field as number 0
+
+
+class Mail(Protocol):
+    """What the adapter needs of the gateway."""
+
+    def check_recipient(self, recipient: Address) -> None:
+        """Raise AddressError for a recipient that the mail server might route otherwise than it reads."""
+
+    def survey(self, transaction: Transaction) -> Survey:
+        """Gather, at the end of the header, what is known; the body is not there yet."""
+
+    def process(self, transaction: Transaction, survey: Survey, budget: Budget) -> Verdict:
+        """Decide about one message and carry it out up to the edits."""
+
+
+class Sessions:
+    """Counts messages being processed, so that a stop can wait for them."""
+
+    def __init__(self) -> None:
+        self._busy = 0
+        self._idle = threading.Condition()
+
+    def enter(self) -> None:
+        """Note that a message is being processed."""
+        with self._idle:
+            self._busy += 1
+
+    def leave(self) -> None:
+        """Note that its verdict was given."""
+        with self._idle:
+            self._busy -= 1
+            self._idle.notify_all()
+
+    def drain(self, seconds: float) -> int:
+        """Wait until no message is being processed; give how many still were when time was up."""
+        with self._idle:
+            self._idle.wait_for(lambda: self._busy == 0, timeout=seconds)
+            return self._busy
+
+
+class Session(Milter.Base):  # type: ignore[misc] # pymilter has no types
+    """One connection of the mail server."""
+
+    def __init__(self, *, mail: Mail, sessions: Sessions, spool_directory: Path, max_seconds: float) -> None:
+        self._mail = mail
+        self._sessions = sessions
+        self._spool_directory = spool_directory
+        self._max_seconds = max_seconds
+        self._peer = ""
+        self._peer_name = ""
+        self._receiving: Receiving | None = None
+
+    def negotiate(self, options: list[int]) -> int:
+        """Ask for just the steps that are used; refuse a mail server that cannot do what is needed."""
+        actions, steps, _, _ = options
+        if actions & _ACTIONS != _ACTIONS or steps & _NEEDED != _NEEDED:
+            logger.error("the mail server lacks milter actions or steps that Gatepost needs", actions=actions)
+            return int(Milter.REJECT)
+        self._actions = options[0] = _ACTIONS
+        self._protocol = options[1] = steps & _WANTED
+        options[2] = options[3] = 0
+        return _CONTINUE
+
+    def connect(self, hostname: str, _family: int, peer: tuple[str, int] | str | None) -> int:
+        """Note the client; the address is unknown for clients without one."""
+        self._peer_name = hostname
+        self._peer = peer[0] if isinstance(peer, tuple) else ""
+        return _CONTINUE
+
+    def envfrom_bytes(self, sender: bytes, *parameters: bytes) -> int:
+        """MAIL: a new message begins; what was left of another is dropped."""
+        self._drop()
+        receiving = self._receiving = Receiving(self._spool_directory)
+        with receiving.noting():
+            receiving.client = Client(
+                address=self._peer,
+                name=self._peer_name,
+                listener=self._macro("{daemon_name}"),
+                authenticated=self._macro("{auth_authen}"),
+            )
+            receiving.parameters = _texts(parameters)
+            receiving.sender = address.parse(sender)
+        return _CONTINUE
+
+    def envrcpt_bytes(self, recipient: bytes, *parameters: bytes) -> int:
+        """RCPT: refuse an address that could not be given back byte for byte, or be read in two ways."""
+        receiving = self._current()
+        if isinstance(receiving.fault, AddressError):
+            return self._refuse("5.1.7", f"Sender refused: {receiving.fault}")
+        try:
+            found = address.parse(recipient)
+            self._mail.check_recipient(found)
+        except AddressError as error:
+            return self._refuse("5.1.3", f"Recipient refused: {error}")
+        receiving.recipients.append(Recipient(found, _texts(parameters)))
+        return _CONTINUE
+
+    def header_bytes(self, name: str, value: bytes) -> int:
+        """Keep one header field, raw."""
+        self._current().fields.append(Field(name.encode("ascii"), value))
+        return _CONTINUE
+
+    def eoh(self) -> int:
+        """End of header: find out whether the body is needed at all."""
+        receiving = self._current()
+        with receiving.noting():
+            receiving.survey = self._mail.survey(receiving.transaction(""))
+        return _CONTINUE
+
+    def body(self, chunk: bytes) -> int:
+        """Spool a piece of the body, or have the rest of it skipped."""
+        receiving = self._current()
+        if not receiving.needs_body and self._protocol & Milter.P_SKIP:
+            return int(Milter.SKIP)
+        receiving.spool.write(chunk)
+        return _CONTINUE
+
+    def eom(self) -> int:
+        """End of message: decide, carry out, edit, answer."""
+        queue_id = "?"
+        self._sessions.enter()
+        try:
+            queue_id = self._macro("i")
+            receiving = self._current()
+            survey = receiving.surveyed()
+            budget = Budget(self._max_seconds, keepalive=self.progress)
+            return self._perform(self._mail.process(receiving.transaction(queue_id), survey, budget))
+        except Exception as error:  # noqa: BLE001 - whatever went wrong, the answer is a tempfail
+            logger.error("tempfail", queue_id=queue_id, cause=cause(error))
+            return self._tempfail()
+        finally:
+            self._drop()
+            self._sessions.leave()
+
+    def abort(self) -> int:
+        """RSET or a lost client: the message is no more, the connection may go on."""
+        self._drop()
+        return _CONTINUE
+
+    def close(self) -> int:
+        """End of the connection."""
+        self._drop()
+        return _CONTINUE
+
+    def _current(self) -> Receiving:
+        if self._receiving is None:
+            raise RuntimeError("the mail server sent a message step before MAIL")
+        return self._receiving
+
+    def _drop(self) -> None:
+        if self._receiving is not None:
+            self._receiving.drop()
+            self._receiving = None
+
+    def _macro(self, name: str) -> str:
+        return self.getsymval(name) or ""
+
+    def _perform(self, verdict: Verdict) -> int:
+        match verdict:
+            case Accept():
+                self._edit(verdict)
+                return int(Milter.ACCEPT)
+            case Discard():
+                return int(Milter.DISCARD)
+            case Reject(lines=lines):
+                self.setreply("550", "5.7.1", *(_reply_line(line) for line in lines[:_REPLY_LINES]))
+                return int(Milter.REJECT)
+            case TempFail():
+                return self._tempfail()
+
+    def _refuse(self, enhanced: str, text: str) -> int:
+        self.setreply("553", enhanced, _reply_line(text))
+        return int(Milter.REJECT)
+
+    def _tempfail(self) -> int:
+        self.setreply("451", "4.7.1", "Message protection is unavailable at the moment, try again later")
+        return int(Milter.TEMPFAIL)
+
+    def _edit(self, verdict: Accept) -> None:
+        # A mail server may or may not count deleted fields: from the last to the first, both mean the same.
+        for edit in sorted(verdict.form.edits, key=_last_first):
+            self._edit_field(edit)
+        if verdict.headers_only_bounces:
+            sender = self._current().sender
+            self.chgfrom(sender.raw.decode("utf-8"), "RET=HDRS")
+        for removed in verdict.removed:
+            self._delete(removed)
+        if verdict.form.body is not None:
+            self._replace(verdict.form.body)
+
+    def _edit_field(self, edit: Edit) -> None:
+        name, value = edit.name.decode("ascii"), _ascii(edit.value)
+        match edit:
+            case Change():
+                self.chgheader(name, edit.index, value)
+            case Prepend():
+                self.addheader(name, value, _BELOW_RECEIVED)
+            case Append():
+                self.addheader(name, value)
+
+    def _delete(self, recipient: Address) -> None:
+        # Postfix compares byte for byte with what RCPT said and tells nobody when nothing matches.
+        self.delrcpt(recipient.raw.decode("utf-8"))
+
+    def _replace(self, body: Body) -> None:
+        if body.size == 0:
+            self.replacebody(b"")
+        for chunk in body.chunks():
+            for start in range(0, len(chunk), _BODY_PIECE):
+                self.replacebody(chunk[start : start + _BODY_PIECE])
+
+
+_REPLY_LINES = 32  # what smfi_setmlreply takes
+_REPLY_LENGTH = 480
+
+
+def _last_first(edit: Edit) -> int:
+    return -edit.index if isinstance(edit, Change) else 0
+
+
+def _reply_line(text: str) -> str:
+    plain = text.encode("ascii", "replace").decode("ascii")
+    return plain[:_REPLY_LENGTH].replace("%", "%%").replace("\r", " ").replace("\n", " ")
+
+
+def _texts(parameters: tuple[bytes, ...]) -> tuple[str, ...]:
+    return tuple(parameter.decode("utf-8", "surrogateescape") for parameter in parameters)
+
+
+def _ascii(value: bytes | None) -> str | None:
+    if value is None:
+        return None
+    return value.decode("ascii")
+
+
+def serve(
+    *,
+    socket: str,
+    mail: Mail,
+    spool_directory: Path,
+    max_seconds: float,
+    drain_seconds: float,
+    ready: Callable[[], None],
+) -> int:
+    """
+    Serve the milter socket (`unix:/path` or `inet:port@host`) until SIGTERM; give how many messages were cut off.
+
+    libmilter takes SIGTERM itself and returns while messages are still being processed, so they are waited for.
+    """
+    sessions = Sessions()
+    Milter.factory = lambda: Session(
+        mail=mail, sessions=sessions, spool_directory=spool_directory, max_seconds=max_seconds
+    )
+    Milter.set_flags(_ACTIONS)
+    Milter.set_exception_policy(Milter.TEMPFAIL)
+    threading.Thread(target=_announce, args=(socket, ready), daemon=True).start()
+    Milter.runmilter("gatepost", socket, timeout=0)
+    return sessions.drain(drain_seconds)
+
+
+def _announce(socket: str, ready: Callable[[], None]) -> None:
+    """Tell that the milter is ready once its socket takes connections."""
+    while not _connects(socket):
+        time.sleep(0.02)
+    ready()
+
+
+def _connects(name: str) -> bool:
+    kind, _, place = name.partition(":")
+    try:
+        if kind == "unix":
+            with socketlib.socket(socketlib.AF_UNIX) as probe:
+                probe.connect(place)
+        else:
+            port, _, host = place.partition("@")
+            socketlib.create_connection((host, int(port)), timeout=1).close()
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,244 @@
+CREATE TABLE alembic_version (
+    version_num VARCHAR(32) NOT NULL, 
+    CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)
+);
+
+-- Running upgrade  -> 0001
+
+CREATE TABLE event (
+    id BIGSERIAL NOT NULL, 
+    at TIMESTAMP WITH TIME ZONE NOT NULL, 
+    queue_id TEXT DEFAULT '' NOT NULL, 
+    message_id TEXT DEFAULT '' NOT NULL, 
+    direction TEXT DEFAULT '' NOT NULL, 
+    sender TEXT DEFAULT '' NOT NULL, 
+    recipient TEXT DEFAULT '' NOT NULL, 
+    demand TEXT DEFAULT '' NOT NULL, 
+    treatment TEXT DEFAULT '' NOT NULL, 
+    rules TEXT DEFAULT '' NOT NULL, 
+    reasons TEXT DEFAULT '' NOT NULL, 
+    detail TEXT DEFAULT '{}' NOT NULL, 
+    PRIMARY KEY (id)
+);
+
+COMMENT ON TABLE event IS 'what was decided for each recipient, and how it went';
+
+COMMENT ON COLUMN event.at IS 'UTC';
+
+COMMENT ON COLUMN event.queue_id IS 'the mail server''s name for the message';
+
+COMMENT ON COLUMN event.message_id IS 'Message-ID with its angle brackets';
+
+COMMENT ON COLUMN event.direction IS 'out, internal, in or transit';
+
+COMMENT ON COLUMN event.sender IS 'envelope sender';
+
+COMMENT ON COLUMN event.recipient IS 'envelope recipient';
+
+COMMENT ON COLUMN event.demand IS 'what was demanded for this recipient';
+
+COMMENT ON COLUMN event.treatment IS 'how the copy went';
+
+COMMENT ON COLUMN event.rules IS 'names of the rules that matched, a line each';
+
+COMMENT ON COLUMN event.reasons IS 'why, a line each';
+
+COMMENT ON COLUMN event.detail IS 'more about it, as a JSON object';
+
+CREATE INDEX event_message_id ON event (message_id);
+
+CREATE INDEX event_queue_id ON event (queue_id);
+
+CREATE TABLE held (
+    id TEXT NOT NULL, 
+    queue_id TEXT DEFAULT '' NOT NULL, 
+    sender TEXT DEFAULT '' NOT NULL, 
+    sender_parameters TEXT DEFAULT '[]' NOT NULL, 
+    recipients TEXT DEFAULT '[]' NOT NULL, 
+    client TEXT DEFAULT '{}' NOT NULL, 
+    subject TEXT DEFAULT '' NOT NULL, 
+    message_id TEXT DEFAULT '' NOT NULL, 
+    cause TEXT DEFAULT '' NOT NULL, 
+    rules TEXT DEFAULT '' NOT NULL, 
+    since TIMESTAMP WITH TIME ZONE NOT NULL, 
+    expires TIMESTAMP WITH TIME ZONE NOT NULL, 
+    blob TEXT DEFAULT '' NOT NULL, 
+    data_key BYTEA, 
+    state TEXT DEFAULT 'held' NOT NULL, 
+    released_at TIMESTAMP WITH TIME ZONE, 
+    reason TEXT DEFAULT '' NOT NULL, 
+    PRIMARY KEY (id), 
+    CONSTRAINT state_is_held_released_or_deleted CHECK (state IN ('held', 'released', 'deleted'))
+);
+
+COMMENT ON TABLE held IS 'copies in quarantine';
+
+COMMENT ON COLUMN held.id IS 'UUID';
+
+COMMENT ON COLUMN held.queue_id IS 'the mail server''s name for the message';
+
+COMMENT ON COLUMN held.sender IS 'envelope sender as given, with brackets';
+
+COMMENT ON COLUMN held.sender_parameters IS 'ESMTP parameters of MAIL, as a JSON list';
+
+COMMENT ON COLUMN held.recipients IS 'RCPT arguments as given, with their ESMTP parameters, as a JSON list';
+
+COMMENT ON COLUMN held.client IS 'who handed the message in, as a JSON object';
+
+COMMENT ON COLUMN held.subject IS 'decoded';
+
+COMMENT ON COLUMN held.message_id IS 'Message-ID with its angle brackets';
+
+COMMENT ON COLUMN held.cause IS 'why it is held';
+
+COMMENT ON COLUMN held.rules IS 'names of the rules that held it, a line each';
+
+COMMENT ON COLUMN held.since IS 'UTC';
+
+COMMENT ON COLUMN held.expires IS 'UTC';
+
+COMMENT ON COLUMN held.blob IS 'name of the sealed message in the vault';
+
+COMMENT ON COLUMN held.data_key IS 'the blob''s key, wrapped for the vault; NULL: the message is gone';
+
+COMMENT ON COLUMN held.state IS 'held, released or deleted';
+
+COMMENT ON COLUMN held.released_at IS 'UTC';
+
+COMMENT ON COLUMN held.reason IS 'why it was released or deleted';
+
+CREATE INDEX held_state_expires ON held (state, expires);
+
+CREATE TABLE key (
+    fingerprint TEXT NOT NULL, 
+    owner TEXT NOT NULL, 
+    kind TEXT NOT NULL, 
+    certificate BYTEA NOT NULL, 
+    trust TEXT NOT NULL, 
+    source TEXT DEFAULT '' NOT NULL, 
+    expires TIMESTAMP WITH TIME ZONE, 
+    own BOOLEAN DEFAULT false NOT NULL, 
+    private BYTEA, 
+    added TIMESTAMP WITH TIME ZONE NOT NULL, 
+    PRIMARY KEY (fingerprint, owner), 
+    CONSTRAINT kind_is_openpgp_or_smime CHECK (kind IN ('openpgp', 'smime')), 
+    CONSTRAINT owner_is_given CHECK (owner <> ''), 
+    CONSTRAINT trust_is_a_known_level CHECK (trust IN ('admin', 'dnssec', 'wkd', 'ca', 'keyserver', 'harvested'))
+);
+
+COMMENT ON TABLE key IS 'OpenPGP keys and S/MIME certificates, theirs and ours';
+
+COMMENT ON COLUMN key.fingerprint IS 'upper-case hex';
+
+COMMENT ON COLUMN key.owner IS 'address or domain that it is used for';
+
+COMMENT ON COLUMN key.kind IS 'openpgp or smime';
+
+COMMENT ON COLUMN key.certificate IS 'public half: binary OpenPGP or DER';
+
+COMMENT ON COLUMN key.trust IS 'admin, dnssec, wkd, ca, keyserver or harvested';
+
+COMMENT ON COLUMN key.source IS 'where it came from';
+
+COMMENT ON COLUMN key.expires IS 'UTC; NULL: never';
+
+COMMENT ON COLUMN key.own IS 'the site holds the private half';
+
+COMMENT ON COLUMN key.private IS 'private half, sealed to the secret `keys`';
+
+COMMENT ON COLUMN key.added IS 'UTC';
+
+CREATE INDEX key_owner ON key (owner);
+
+CREATE TABLE notice (
+    digest BYTEA NOT NULL, 
+    at TIMESTAMP WITH TIME ZONE NOT NULL, 
+    recipient TEXT DEFAULT '' NOT NULL, 
+    PRIMARY KEY (digest)
+);
+
+COMMENT ON TABLE notice IS 'notices already sent';
+
+COMMENT ON COLUMN notice.digest IS 'SHA-256 of what the notice is about';
+
+COMMENT ON COLUMN notice.at IS 'UTC';
+
+COMMENT ON COLUMN notice.recipient IS 'who was told';
+
+CREATE INDEX notice_recipient_at ON notice (recipient, at);
+
+CREATE TABLE partner (
+    pattern TEXT NOT NULL, 
+    demand TEXT DEFAULT 'none' NOT NULL, 
+    ladder TEXT DEFAULT '' NOT NULL, 
+    tls TEXT DEFAULT '' NOT NULL, 
+    tls_name TEXT DEFAULT '' NOT NULL, 
+    tls_ca TEXT DEFAULT '' NOT NULL, 
+    nexthop TEXT DEFAULT '' NOT NULL, 
+    inbound TEXT DEFAULT 'none' NOT NULL, 
+    inbound_action TEXT DEFAULT 'flag' NOT NULL, 
+    note TEXT DEFAULT '' NOT NULL, 
+    PRIMARY KEY (pattern), 
+    CONSTRAINT demand_is_none_tls_or_encrypt CHECK (demand IN ('none', 'tls', 'encrypt')), 
+    CONSTRAINT inbound_is_none_tls_or_encrypt CHECK (inbound IN ('none', 'tls', 'encrypt')), 
+    CONSTRAINT inbound_action_is_flag_quarantine_or_tempfail CHECK (inbound_action IN ('flag', 'quarantine', 'tempfail')), 
+    CONSTRAINT ladder_names_treatments CHECK (ladder = '' OR replace(replace(replace(replace(replace(replace(',' || replace(replace(ladder, ' ', ''), ',', ',,') || ',', ',tls,', ''), ',openpgp,', ''), ',smime,', ''), ',pdf,', ''), ',securedoc,', ''), ',pickup,', '') = ''), 
+    CONSTRAINT nexthop_is_host_or_port CHECK (ltrim(nexthop, 'abcdefghijklmnopqrstuvwxyz0123456789._-[]:') = ''), 
+    CONSTRAINT pattern_is_address_domain_or_dot_domain CHECK (pattern <> '' AND (rtrim(pattern, 'abcdefghijklmnopqrstuvwxyz0123456789._-') = '' OR rtrim(pattern, 'abcdefghijklmnopqrstuvwxyz0123456789._-') LIKE '%%_@') AND pattern NOT LIKE '%% %%' AND pattern NOT LIKE '%%@' AND pattern NOT LIKE '%%@.%%' AND pattern NOT LIKE '%%..%%' AND pattern NOT LIKE '%%.'), 
+    CONSTRAINT tls_is_verify_dane_mta_sts_or_fingerprint CHECK (tls IN ('', 'verify', 'dane', 'mta-sts') OR (length(tls) = 76 AND substr(tls, 1, 12) = 'fingerprint:' AND ltrim(substr(tls, 13), '0123456789abcdef') = '')), 
+    CONSTRAINT tls_ca_needs_verify CHECK (tls_ca = '' OR (tls = 'verify' AND tls_ca LIKE '/%%')), 
+    CONSTRAINT tls_name_needs_verify CHECK (tls_name = '' OR (tls = 'verify' AND ltrim(tls_name, 'abcdefghijklmnopqrstuvwxyz0123456789._-') = '')), 
+    CONSTRAINT pattern_is_lower_case CHECK (pattern = lower(pattern))
+);
+
+COMMENT ON TABLE partner IS 'how mail to and from each partner is protected';
+
+COMMENT ON COLUMN partner.pattern IS 'address, domain, or .domain with its subdomains; lower case, domains as A-labels (xn--)';
+
+COMMENT ON COLUMN partner.demand IS 'how mail to this partner must be protected: none, tls or encrypt';
+
+COMMENT ON COLUMN partner.ladder IS 'treatments, best first, comma-separated: tls, openpgp, smime, pdf, securedoc, pickup';
+
+COMMENT ON COLUMN partner.tls IS 'how TLS is assured: empty, verify, dane, mta-sts or fingerprint:SHA-256 in lower-case hex';
+
+COMMENT ON COLUMN partner.tls_name IS 'with verify: the name that the certificate must bear; empty: the domain';
+
+COMMENT ON COLUMN partner.tls_ca IS 'with verify: PEM file of the CA that must have issued it; empty: the system''s';
+
+COMMENT ON COLUMN partner.nexthop IS 'where mail on the TLS route goes: host, [host] or either with :port; empty: by MX';
+
+COMMENT ON COLUMN partner.inbound IS 'how mail from this partner must come: none, tls or encrypt';
+
+COMMENT ON COLUMN partner.inbound_action IS 'what happens to mail that came otherwise: flag, quarantine or tempfail';
+
+COMMENT ON COLUMN partner.note IS 'for admins';
+
+CREATE INDEX partner_nexthop ON partner (nexthop);
+
+CREATE INDEX partner_domain ON partner (substr(pattern, length(rtrim(pattern, 'abcdefghijklmnopqrstuvwxyz0123456789._-')) + 1));
+
+CREATE TABLE thread (
+    message_id BYTEA NOT NULL, 
+    inside TEXT NOT NULL, 
+    outside TEXT NOT NULL, 
+    cause TEXT NOT NULL, 
+    at TIMESTAMP WITH TIME ZONE NOT NULL, 
+    PRIMARY KEY (message_id, inside, outside), 
+    CONSTRAINT cause_is_known CHECK (cause IN ('protected', 'decrypted', 'portal')), 
+    CONSTRAINT message_id_is_sha256 CHECK (length(message_id) = 32)
+);
+
+COMMENT ON TABLE thread IS 'messages of conversations that were protected';
+
+COMMENT ON COLUMN thread.message_id IS 'SHA-256 of the Message-ID';
+
+COMMENT ON COLUMN thread.inside IS 'address of ours';
+
+COMMENT ON COLUMN thread.outside IS 'address of the correspondent';
+
+COMMENT ON COLUMN thread.cause IS 'protected, decrypted or portal';
+
+COMMENT ON COLUMN thread.at IS 'UTC';
+
+INSERT INTO alembic_version (version_num) VALUES ('0001') RETURNING alembic_version.version_num;
+

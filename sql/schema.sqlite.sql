@@ -1,0 +1,121 @@
+CREATE TABLE alembic_version (
+    version_num VARCHAR(32) NOT NULL, 
+    CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)
+);
+
+-- Running upgrade  -> 0001
+
+CREATE TABLE event (
+    id INTEGER NOT NULL, 
+    at DATETIME NOT NULL /* UTC */, 
+    queue_id TEXT DEFAULT '' NOT NULL /* the mail server's name for the message */, 
+    message_id TEXT DEFAULT '' NOT NULL /* Message-ID with its angle brackets */, 
+    direction TEXT DEFAULT '' NOT NULL /* out, internal, in or transit */, 
+    sender TEXT DEFAULT '' NOT NULL /* envelope sender */, 
+    recipient TEXT DEFAULT '' NOT NULL /* envelope recipient */, 
+    demand TEXT DEFAULT '' NOT NULL /* what was demanded for this recipient */, 
+    treatment TEXT DEFAULT '' NOT NULL /* how the copy went */, 
+    rules TEXT DEFAULT '' NOT NULL /* names of the rules that matched, a line each */, 
+    reasons TEXT DEFAULT '' NOT NULL /* why, a line each */, 
+    detail TEXT DEFAULT '{}' NOT NULL /* more about it, as a JSON object */, 
+    PRIMARY KEY (id)
+);
+
+CREATE INDEX event_message_id ON event (message_id);
+
+CREATE INDEX event_queue_id ON event (queue_id);
+
+CREATE TABLE held (
+    id TEXT NOT NULL /* UUID */, 
+    queue_id TEXT DEFAULT '' NOT NULL /* the mail server's name for the message */, 
+    sender TEXT DEFAULT '' NOT NULL /* envelope sender as given, with brackets */, 
+    sender_parameters TEXT DEFAULT '[]' NOT NULL /* ESMTP parameters of MAIL, as a JSON list */, 
+    recipients TEXT DEFAULT '[]' NOT NULL /* RCPT arguments as given, with their ESMTP parameters, as a JSON list */, 
+    client TEXT DEFAULT '{}' NOT NULL /* who handed the message in, as a JSON object */, 
+    subject TEXT DEFAULT '' NOT NULL /* decoded */, 
+    message_id TEXT DEFAULT '' NOT NULL /* Message-ID with its angle brackets */, 
+    cause TEXT DEFAULT '' NOT NULL /* why it is held */, 
+    rules TEXT DEFAULT '' NOT NULL /* names of the rules that held it, a line each */, 
+    since DATETIME NOT NULL /* UTC */, 
+    expires DATETIME NOT NULL /* UTC */, 
+    blob TEXT DEFAULT '' NOT NULL /* name of the sealed message in the vault */, 
+    data_key BLOB /* the blob's key, wrapped for the vault; NULL: the message is gone */, 
+    state TEXT DEFAULT 'held' NOT NULL /* held, released or deleted */, 
+    released_at DATETIME /* UTC */, 
+    reason TEXT DEFAULT '' NOT NULL /* why it was released or deleted */, 
+    PRIMARY KEY (id), 
+    CONSTRAINT state_is_held_released_or_deleted CHECK (state IN ('held', 'released', 'deleted'))
+);
+
+CREATE INDEX held_state_expires ON held (state, expires);
+
+CREATE TABLE "key" (
+    fingerprint TEXT NOT NULL /* upper-case hex */, 
+    owner TEXT NOT NULL /* address or domain that it is used for */, 
+    kind TEXT NOT NULL /* openpgp or smime */, 
+    certificate BLOB NOT NULL /* public half: binary OpenPGP or DER */, 
+    trust TEXT NOT NULL /* admin, dnssec, wkd, ca, keyserver or harvested */, 
+    source TEXT DEFAULT '' NOT NULL /* where it came from */, 
+    expires DATETIME /* UTC; NULL: never */, 
+    own BOOLEAN DEFAULT 0 NOT NULL /* the site holds the private half */, 
+    private BLOB /* private half, sealed to the secret `keys` */, 
+    added DATETIME NOT NULL /* UTC */, 
+    PRIMARY KEY (fingerprint, owner), 
+    CONSTRAINT kind_is_openpgp_or_smime CHECK (kind IN ('openpgp', 'smime')), 
+    CONSTRAINT owner_is_given CHECK (owner <> ''), 
+    CONSTRAINT trust_is_a_known_level CHECK (trust IN ('admin', 'dnssec', 'wkd', 'ca', 'keyserver', 'harvested'))
+);
+
+CREATE INDEX key_owner ON "key" (owner);
+
+CREATE TABLE notice (
+    digest BLOB NOT NULL /* SHA-256 of what the notice is about */, 
+    at DATETIME NOT NULL /* UTC */, 
+    recipient TEXT DEFAULT '' NOT NULL /* who was told */, 
+    PRIMARY KEY (digest)
+);
+
+CREATE INDEX notice_recipient_at ON notice (recipient, at);
+
+CREATE TABLE partner (
+    pattern TEXT NOT NULL /* address, domain, or .domain with its subdomains; lower case, domains as A-labels (xn--) */, 
+    demand TEXT DEFAULT 'none' NOT NULL /* how mail to this partner must be protected: none, tls or encrypt */, 
+    ladder TEXT DEFAULT '' NOT NULL /* treatments, best first, comma-separated: tls, openpgp, smime, pdf, securedoc, pickup */, 
+    tls TEXT DEFAULT '' NOT NULL /* how TLS is assured: empty, verify, dane, mta-sts or fingerprint:SHA-256 in lower-case hex */, 
+    tls_name TEXT DEFAULT '' NOT NULL /* with verify: the name that the certificate must bear; empty: the domain */, 
+    tls_ca TEXT DEFAULT '' NOT NULL /* with verify: PEM file of the CA that must have issued it; empty: the system's */, 
+    nexthop TEXT DEFAULT '' NOT NULL /* where mail on the TLS route goes: host, [host] or either with :port; empty: by MX */, 
+    inbound TEXT DEFAULT 'none' NOT NULL /* how mail from this partner must come: none, tls or encrypt */, 
+    inbound_action TEXT DEFAULT 'flag' NOT NULL /* what happens to mail that came otherwise: flag, quarantine or tempfail */, 
+    note TEXT DEFAULT '' NOT NULL /* for admins */, 
+    PRIMARY KEY (pattern), 
+    CONSTRAINT demand_is_none_tls_or_encrypt CHECK (demand IN ('none', 'tls', 'encrypt')), 
+    CONSTRAINT inbound_is_none_tls_or_encrypt CHECK (inbound IN ('none', 'tls', 'encrypt')), 
+    CONSTRAINT inbound_action_is_flag_quarantine_or_tempfail CHECK (inbound_action IN ('flag', 'quarantine', 'tempfail')), 
+    CONSTRAINT ladder_names_treatments CHECK (ladder = '' OR replace(replace(replace(replace(replace(replace(',' || replace(replace(ladder, ' ', ''), ',', ',,') || ',', ',tls,', ''), ',openpgp,', ''), ',smime,', ''), ',pdf,', ''), ',securedoc,', ''), ',pickup,', '') = ''), 
+    CONSTRAINT nexthop_is_host_or_port CHECK (ltrim(nexthop, 'abcdefghijklmnopqrstuvwxyz0123456789._-[]:') = ''), 
+    CONSTRAINT pattern_is_address_domain_or_dot_domain CHECK (pattern <> '' AND (rtrim(pattern, 'abcdefghijklmnopqrstuvwxyz0123456789._-') = '' OR rtrim(pattern, 'abcdefghijklmnopqrstuvwxyz0123456789._-') LIKE '%_@') AND pattern NOT LIKE '% %' AND pattern NOT LIKE '%@' AND pattern NOT LIKE '%@.%' AND pattern NOT LIKE '%..%' AND pattern NOT LIKE '%.'), 
+    CONSTRAINT tls_is_verify_dane_mta_sts_or_fingerprint CHECK (tls IN ('', 'verify', 'dane', 'mta-sts') OR (length(tls) = 76 AND substr(tls, 1, 12) = 'fingerprint:' AND ltrim(substr(tls, 13), '0123456789abcdef') = '')), 
+    CONSTRAINT tls_ca_needs_verify CHECK (tls_ca = '' OR (tls = 'verify' AND tls_ca LIKE '/%')), 
+    CONSTRAINT tls_name_needs_verify CHECK (tls_name = '' OR (tls = 'verify' AND ltrim(tls_name, 'abcdefghijklmnopqrstuvwxyz0123456789._-') = '')), 
+    CONSTRAINT pattern_is_lower_case CHECK (pattern = lower(pattern))
+);
+
+CREATE INDEX partner_nexthop ON partner (nexthop);
+
+CREATE INDEX partner_domain ON partner (substr(pattern, length(rtrim(pattern, 'abcdefghijklmnopqrstuvwxyz0123456789._-')) + 1));
+
+CREATE TABLE thread (
+    message_id BLOB NOT NULL /* SHA-256 of the Message-ID */, 
+    inside TEXT NOT NULL /* address of ours */, 
+    outside TEXT NOT NULL /* address of the correspondent */, 
+    cause TEXT NOT NULL /* protected, decrypted or portal */, 
+    at DATETIME NOT NULL /* UTC */, 
+    PRIMARY KEY (message_id, inside, outside), 
+    CONSTRAINT cause_is_known CHECK (cause IN ('protected', 'decrypted', 'portal')), 
+    CONSTRAINT message_id_is_sha256 CHECK (length(message_id) = 32)
+)
+ WITHOUT ROWID;
+
+INSERT INTO alembic_version (version_num) VALUES ('0001') RETURNING version_num;
+
