@@ -6,7 +6,7 @@ import ipaddress
 from collections.abc import Iterable, Sequence
 
 from gatepost import secrets
-from gatepost.app import open_database
+from gatepost.app import open_database, quarantine_of
 from gatepost.crypto.openpgp import Encryptor
 from gatepost.crypto.sequoia import SequoiaEncryptor
 from gatepost.db.engine import Database
