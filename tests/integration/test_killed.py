@@ -1,0 +1,170 @@
+"""
+Killed at any moment, Gatepost sends nothing in clear that must be protected, and loses nothing.
+
+Proxies on the milter's socket and on the re-injection listener's port wait until messages stand at one step
+of the protocol and then kill the milter with SIGKILL. The clients retry as mail servers do. The oracle knows
+only what the receivers got: a canary in every body, and who may see it in clear.
+"""
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from lab.client import Envelope, send_until_taken
+from lab.place import free_port, short_folder
+from lab.proxy import ListenerProxy, MilterProxy, Trap
+from lab.sink import Received
+from lab.town import Town, build
+
+pytestmark = [pytest.mark.real, pytest.mark.timeout(900)]
+
+_TOGETHER = 10  # messages that stand at the step when the process is killed
+_RECIPIENTS = ("doc@hosp.test", "ann@pgp.test", "bob@plain.test", "carol@tls.test")
+_CLEAR = {"doc@hosp.test", "bob@plain.test"}
+
+_STEPS = (
+    ">CONNECT", ">MAIL", ">RCPT", ">HEADER", ">EOH", ">BODY", ">EOM",
+    "<CHGHEADER", "<DELRCPT", "<ACCEPT",
+    "smtp>MAIL", "smtp>RCPT", "smtp>DATA", "smtp>DOT", "smtp<MAIL", "smtp<RCPT", "smtp<DATA", "smtp<DOT",
+)  # fmt: skip
+_STEPS_IN_PLACE = ("<INSHEADER", "<ADDHEADER", "<CHGHEADER", "<REPLBODY", "<ACCEPT")
+
+
+@dataclass(frozen=True)
+class Watched:
+    """A town whose milter and re-injection run through proxies."""
+
+    town: Town
+    trap: Trap
+
+
+@pytest.fixture(scope="module")
+def watched() -> Iterator[Watched]:
+    """Give a town with proxies before the milter's socket and the re-injection listener."""
+    with ExitStack() as stack:
+        folder = stack.enter_context(short_folder())
+        town = build(folder, stack)
+        trap = Trap()
+        known = Path(str(town.site.setting("gateway.socket")).removeprefix("unix:"))
+        own = known.with_name("own.sock")
+        town.site.set("gateway.socket", f"unix:{own}")
+        stack.enter_context(MilterProxy(trap, known, own))
+        listener, port = int(str(town.site.setting("gateway.reinject")).rpartition(":")[2]), free_port()
+        town.site.set("gateway.reinject", f"127.0.0.1:{port}")
+        secrets = town.site.folder / "secrets"
+        pems = {"listener_pem": secrets / "listener.pem", "client_pem": secrets / "client.pem"}
+        stack.enter_context(ListenerProxy(trap, port, listener, **pems))
+        stack.enter_context(town.postfix)
+        stack.callback(town.site.stop)
+        town.site.start()
+        yield Watched(town, trap)
+
+
+def _mail(canary: str) -> bytes:
+    return (
+        f"From: Ann <sue@hosp.test>\r\nTo: everyone\r\nSubject: kill test\r\nMessage-ID: <{canary}@hosp.test>\r\n"
+        f"Content-Type: text/plain\r\n\r\n{canary}\r\n".encode()
+        + b"filler to make a body of more than one line\r\n" * 50
+    )
+
+
+def _strike(watched: Watched, step: str, recipients: tuple[str, ...], *, together: int, after: bool) -> int:
+    """Kill the milter once with `together` messages at `step`; give how many stood there."""
+    town, trap = watched.town, watched.trap
+    canaries = [
+        f"CANARY-{threading.get_ident()}-{step}-{after}-{number}-end".replace("<", "lt").replace(">", "gt")
+        for number in range(together)
+    ]
+    town.clear()
+    trap.arm(step, lambda: town.site.kill_service("milter"), connections=together, after=after)
+    with ThreadPoolExecutor(together) as pool:
+        envelope = Envelope("sue@hosp.test", recipients)
+        port = town.postfix.inside_port
+        list(pool.map(lambda canary: send_until_taken(port, envelope, _mail(canary), timeout=90), canaries))
+    trap.disarm()
+    town.postfix.wait_queue_empty(60)
+    for canary in canaries:
+        _judge(town, canary, recipients)
+    return trap.caught
+
+
+def _judge(town: Town, canary: str, recipients: tuple[str, ...]) -> None:
+    """Every recipient got the message at least once, and nobody got it in clear who must not."""
+    got: set[str] = set()
+    for sink in town.sinks:
+        for message in sink.messages:
+            clear = canary.encode() in message.data
+            if clear:
+                assert set(message.addresses) <= _may_see(message), f"{canary} in clear at {message.addresses}"
+            if clear or _is_for(town, message, canary):
+                got |= set(message.addresses)
+    assert got >= set(recipients), f"{canary} never reached {set(recipients) - got}"
+
+
+def _may_see(message: Received) -> set[str]:
+    return _CLEAR | ({"carol@tls.test"} if message.tls is not None else set())
+
+
+def _is_for(town: Town, message: Received, canary: str) -> bool:
+    """Tell whether an encrypted message is this one, by what gpg makes of it."""
+    if b"-----BEGIN PGP MESSAGE-----" not in message.data:
+        return False
+    return canary.encode() in town.gpg.decrypt(message.data).data
+
+
+def _rounds(
+    watched: Watched, step: str, recipients: tuple[str, ...], kills: int, together: int
+) -> tuple[int, int]:
+    struck = caught = 0
+    for number in range(kills):
+        standing = _strike(watched, step, recipients, together=together, after=bool(number % 2))
+        struck += watched.trap.struck.is_set()
+        caught += standing
+    return struck, caught
+
+
+class TestKilledAtEachStep:
+    @pytest.mark.parametrize("step", _STEPS)
+    def test_a_split_message(self, watched: Watched, step: str, counted: Callable[[str], None]) -> None:
+        """A message to four kinds of recipients survives a kill at each step, at least 20 messages a step."""
+        struck, caught = _rounds(watched, step, _RECIPIENTS, kills=2, together=_TOGETHER)
+
+        counted(f"SIGKILL at {step}, split message: {struck} kills, {caught} messages stood there")
+        assert caught >= 2 * _TOGETHER
+
+    @pytest.mark.parametrize("step", _STEPS_IN_PLACE)
+    def test_a_message_encrypted_in_place(
+        self, watched: Watched, step: str, counted: Callable[[str], None]
+    ) -> None:
+        """A message that is edited in place survives a kill between any two edits."""
+        if step not in _edits_in_place(watched):
+            pytest.fail(f"{step} does not occur: take it off the list")
+        struck, caught = _rounds(watched, step, ("ann@pgp.test",), kills=2, together=_TOGETHER)
+
+        counted(f"SIGKILL at {step}, in place: {struck} kills, {caught} messages stood there")
+        assert caught >= 2 * _TOGETHER
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(7200)
+class TestKilledTwentyTimesAtEachStep:
+    @pytest.mark.parametrize("step", _STEPS)
+    def test_a_split_message(self, watched: Watched, step: str, counted: Callable[[str], None]) -> None:
+        """Twenty kills a step, each with one message there."""
+        struck, caught = _rounds(watched, step, _RECIPIENTS, kills=20, together=1)
+
+        counted(f"SIGKILL at {step}, split message, one by one: {struck} kills, {caught} messages stood there")
+        assert struck >= 20
+
+
+def _edits_in_place(watched: Watched) -> set[str]:
+    """Give the kinds of edits that one message in place brings about."""
+    before = watched.trap.seen.copy()
+    send_until_taken(
+        watched.town.postfix.inside_port, Envelope.of("sue@hosp.test", "ann@pgp.test"), _mail("CANARY-probe-end")
+    )
+    return set(watched.trap.seen - before)
