@@ -15,7 +15,8 @@ from collections.abc import Iterator
 _WORD = re.compile(r"=\?([^?\s]{1,60})\?([bq])\?([^?]*)\?=", re.IGNORECASE)
 _ESCAPE = re.compile(rb"=([0-9A-Fa-f]{2})")
 _NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/]")
-_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\ud800-\udfff]")
+_BLANK = re.compile(r"[\n-\r\x1c-\x1f\x85]")  # the controls that count as white space
+_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\ud800-\udfff]")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 # Codecs that Python offers for its own purposes; no mail program reads them.
 _FOREIGN = frozenset({"idna", "punycode", "unicode_escape", "raw_unicode_escape", "undefined", "mbcs", "oem"})
@@ -81,10 +82,10 @@ def encode(text: str, column: int) -> bytes:
     Write text as a field's value in ASCII, its leading space included, folded with LF.
 
     `column` is where the value starts, the length of the field's name and its colon. Words in ASCII before and
-    after the part that needs encoding stay readable. Control characters become blanks: nothing a sender wrote
-    can start another field.
+    after the part that needs encoding stay readable. Line ends become blanks and other controls go: nothing a
+    sender wrote can start another field.
     """
-    cleaned = _CONTROL.sub(" ", text)
+    cleaned = _CONTROL.sub("", _BLANK.sub(" ", text))
     first, last = _needy(cleaned)
     head, middle, tail = cleaned[:first], cleaned[first:last], cleaned[last:]
     lines = _Lines(column)

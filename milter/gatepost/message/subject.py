@@ -96,7 +96,7 @@ def is_subject(field: Field) -> bool:
 
 def decode(value: bytes) -> str:
     """Give the subject as people read it: one line, encoded words decoded, without blanks around it."""
-    return encoded_word.decode(_text(unfold(value))).strip()
+    return encoded_word.decode(_text(unfold(_clean(value)))).strip()
 
 
 def _text(octets: bytes) -> str:
@@ -163,20 +163,20 @@ def marked(value: bytes, tags: Tags) -> bytes:
     """
     wanted = tags.with_mark()
     if _is_plain(value):
-        return _marked(_clean(value), wanted).encode("ascii")
+        return _marked(_clean(value).decode("ascii"), wanted).encode("ascii")
     text = decode(value)
     if value.isascii():  # encoded words that need no change stay as they were encoded
         spans = _spans(tags_in(text, wanted))
         if not spans:
-            return _appended(_clean(value)).encode("ascii")
+            return _appended(_clean(value).decode("ascii")).encode("ascii")
         if [text[start:end] for start, end in spans] == [MARK]:
-            return _clean(value).encode("ascii")
+            return _clean(value)
     return encoded_word.encode(_marked(text, wanted), _COLUMN)
 
 
 def unmarked(value: bytes) -> bytes:
     """Give the raw field value without any mark; the value itself where there is none."""
-    text = _clean(value) if _is_plain(value) else decode(value)
+    text = _clean(value).decode("ascii") if _is_plain(value) else decode(value)
     tags = _with_mark(Tags((), ()))
     if not tags_in(text, tags):
         return value
@@ -193,10 +193,11 @@ def _is_plain(value: bytes) -> bool:
     return value.isascii() and b"=?" not in value
 
 
-def _clean(value: bytes) -> str:
+def _clean(value: bytes) -> bytes:
     """Take out what no field value may hold: NUL, CR, and line ends that would start another field."""
-    text = value.translate(None, b"\r\0").decode("ascii")
-    return re.sub(r"\n(?![ \t])", "\n ", text).rstrip("\n") if "\n" in text else text
+    if b"\n" not in value and b"\r" not in value and b"\0" not in value:
+        return value
+    return re.sub(rb"\n(?![ \t])", b"\n ", value.translate(None, b"\r\0").rstrip(b"\n"))
 
 
 def _marked(text: str, tags: Tags) -> str:

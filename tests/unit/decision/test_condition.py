@@ -84,9 +84,7 @@ def test_size_is_that_of_the_message_on_the_wire() -> None:
     """Header, the empty line and body count, line ends included."""
     view = View.of(message(), RuleSet().tags, outside=1)
 
-    assert (
-        view.size == sum(len(field.wire()) for field in HEADER) + 2 + 1000 - 1 * 1
-    )  # one folded line: LF is CRLF
+    assert view.size == sum(len(field.wire()) for field in HEADER) + 2 + 1000
     assert View.of(message(), RuleSet().tags, outside=1, complete=False).size is None
 
 
