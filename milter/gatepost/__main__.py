@@ -20,6 +20,11 @@ def main() -> None:
         app(prog_name="gatepost")
     except GatepostError as error:
         _fail(*error.diagnostics())
+    except ImportError as error:
+        _print_traceback(error)
+        _fail(
+            f"the library {error.name or '?'} is missing or broken; install Gatepost again with what it requires"
+        )
     except OSError as error:
         _fail(_system_error(error))
     except Exception as error:  # noqa: BLE001 - the last resort: a user never sees a traceback

@@ -31,6 +31,10 @@ def app() -> typer.Typer:
         raise ZeroDivisionError
 
     @app.command()
+    def incomplete() -> None:
+        raise ModuleNotFoundError("No module named 'x'", name="x")
+
+    @app.command()
     def unreadable() -> None:
         raise PermissionError(13, "Permission denied", "/site/gatepost.toml")
 
@@ -69,6 +73,12 @@ def test_an_internal_error_shows_no_traceback(run: Run) -> None:
     assert (status, out) == (1, "")
     assert err.startswith("gatepost: internal error: ZeroDivisionError at ")
     assert len(err.splitlines()) == 1
+
+
+def test_a_missing_library_is_named(run: Run) -> None:
+    """An incomplete installation tells which library is missing."""
+    status, _, err = run("incomplete")
+    assert (status, err.startswith("gatepost: the library x is missing")) == (1, True)
 
 
 def test_what_the_system_refused_is_named(run: Run) -> None:
