@@ -213,7 +213,7 @@ COMMENT ON COLUMN partner.inbound_action IS 'what happens to mail that came othe
 
 COMMENT ON COLUMN partner.note IS 'for admins';
 
-CREATE INDEX partner_nexthop ON partner (nexthop);
+CREATE INDEX partner_nexthop ON partner (nexthop) WHERE nexthop <> '';
 
 CREATE INDEX partner_domain ON partner (substr(pattern, length(rtrim(pattern, 'abcdefghijklmnopqrstuvwxyz0123456789._-')) + 1));
 

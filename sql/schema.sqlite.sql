@@ -101,7 +101,7 @@ CREATE TABLE partner (
     CONSTRAINT pattern_is_lower_case CHECK (pattern = lower(pattern))
 );
 
-CREATE INDEX partner_nexthop ON partner (nexthop);
+CREATE INDEX partner_nexthop ON partner (nexthop) WHERE nexthop <> '';
 
 CREATE INDEX partner_domain ON partner (substr(pattern, length(rtrim(pattern, 'abcdefghijklmnopqrstuvwxyz0123456789._-')) + 1));
 

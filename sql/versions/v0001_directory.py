@@ -270,7 +270,13 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("pattern"),
         comment="how mail to and from each partner is protected",
     )
-    op.create_index("partner_nexthop", "partner", ["nexthop"], unique=False)
+    op.create_index(
+        "partner_nexthop",
+        "partner",
+        ["nexthop"],
+        sqlite_where=sa.text("nexthop <> ''"),
+        postgresql_where=sa.text("nexthop <> ''"),
+    )
     op.create_index(
         "partner_domain",
         "partner",

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Row, bindparam, delete, insert, or_, select, update
+from sqlalchemy import Row, bindparam, delete, insert, literal_column, select, union, update
 
 from gatepost.db.cache import Cache
 from gatepost.db.engine import Database
@@ -22,8 +22,9 @@ from gatepost.message.address import Address, parent_domains
 
 _BATCH = 10_000
 _BY_PATTERN = select(partner).where(partner.c.pattern.in_(bindparam("patterns", expanding=True)))
-_BY_NEXTHOP = select(partner).where(
-    or_(partner.c.nexthop == bindparam("nexthop"), partner_domain.in_(bindparam("domains", expanding=True)))
+_BY_NEXTHOP = union(  # not OR, which a planner may answer by reading the whole table
+    select(partner).where(partner.c.nexthop == bindparam("nexthop"), partner.c.nexthop != literal_column("''")),
+    select(partner).where(partner_domain.in_(bindparam("domains", expanding=True))),
 )
 
 

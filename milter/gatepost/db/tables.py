@@ -20,6 +20,7 @@ from sqlalchemy import (
     false,
     func,
     literal_column,
+    text,
 )
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.schema import CreateColumn
@@ -65,6 +66,8 @@ def _text(name: str, comment: str, default: str = "") -> Column[str]:
     return Column(name, Text, nullable=False, server_default=default, comment=comment)
 
 
+_NAMES_NEXTHOP = text("nexthop <> ''")
+
 partner = Table(
     "partner",
     metadata,
@@ -100,7 +103,8 @@ partner = Table(
         "inbound_action IN ('flag', 'quarantine', 'tempfail')",
         name="inbound_action_is_flag_quarantine_or_tempfail",
     ),
-    Index("partner_nexthop", "nexthop"),
+    # Partial, since most rows name none: with them the index would tell nothing apart.
+    Index("partner_nexthop", "nexthop", sqlite_where=_NAMES_NEXTHOP, postgresql_where=_NAMES_NEXTHOP),
     comment="how mail to and from each partner is protected",
 )  # fmt: skip
 
@@ -207,6 +211,6 @@ notice = Table(
 @compiles(CreateColumn, "sqlite")
 def _with_comment(element: CreateColumn, compiler: DDLCompiler, **_: object) -> str:
     """SQLite has no comments on columns, but keeps those that stand in CREATE TABLE."""
-    text = compiler.visit_create_column(element)  # type: ignore[no-untyped-call]
+    column = compiler.visit_create_column(element)  # type: ignore[no-untyped-call]
     comment = element.element.comment
-    return f"{text} /* {comment} */" if text and comment else text
+    return f"{column} /* {comment} */" if column and comment else column

@@ -1,0 +1,114 @@
+"""The schema's version, and the texts that are made from the migrations."""
+
+import os
+import sqlite3
+import stat
+from collections.abc import Callable
+from importlib import resources
+from pathlib import Path
+
+import pytest
+
+from gatepost.db import schema
+from gatepost.db.engine import Database
+from gatepost.db.tables import metadata
+from gatepost.errors import ConfigError
+
+
+def _objects(file: Path) -> set[str]:
+    connection = sqlite3.connect(file)
+    rows = connection.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL AND name != 'alembic_version'")
+    found = {_normal(text) for (text,) in rows}
+    connection.close()
+    return found
+
+
+def _normal(text: str) -> str:
+    """Put an object's parts in one order: a migration may write constraints in another than the tables."""
+    return " ".join(sorted(text.replace(",", " ").replace("partner.pattern", "pattern").split()))
+
+
+def test_migrations_make_the_tables(file: Path, tmp_path: Path) -> None:
+    """What the migrations make is what the code believes to be there, constraints and comments included."""
+    database = Database(f"sqlite:///{tmp_path}/tables.db")
+    with database.writing() as writing:
+        metadata.create_all(writing)
+    database.close()
+
+    assert _objects(tmp_path / "tables.db") == _objects(file)
+
+
+@pytest.mark.parametrize("dialect", ["sqlite", "postgresql"])
+def test_schema_files_are_current(dialect: str) -> None:
+    """The schema for DBAs is what the migrations make; `gatepost db sql DIALECT` writes it anew."""
+    written = resources.files("gatepost.sql").joinpath(f"schema.{dialect}.sql").read_text()
+
+    assert schema.ddl(dialect) == written
+
+
+@pytest.mark.parametrize("dialect", ["sqlite", "postgresql"])
+def test_partner_columns_are_explained(dialect: str) -> None:
+    """An admin who reads the schema finds what each column may hold."""
+    text = schema.ddl(dialect).replace("''", "'")
+
+    assert all(column.comment and column.comment in text for column in metadata.tables["partner"].columns)
+
+
+def test_upgrade_is_idempotent(database: Database) -> None:
+    """Upgrading a database that is up to date changes nothing."""
+    schema.upgrade(database)
+    schema.check(database)
+
+    assert schema.current(database) == schema.newest()
+
+
+def test_new_file_is_not_for_others(tmp_path: Path) -> None:
+    """Only owner and group may read the database, whatever the umask."""
+    old = os.umask(0)
+    try:
+        schema.upgrade(database := Database(f"sqlite:///{tmp_path}/new.db"))
+    finally:
+        os.umask(old)
+    database.close()
+
+    assert not stat.S_IMODE((tmp_path / "new.db").stat().st_mode) & 0o007
+
+
+def test_missing_database_is_not_made_by_looking(tmp_path: Path) -> None:
+    """A daemon that starts without its database says so and leaves no empty file."""
+    database = Database(f"sqlite:///{tmp_path}/none.db")
+    with pytest.raises(ConfigError, match="no Gatepost schema: run `gatepost db upgrade`"):
+        schema.check(database)
+
+    assert not (tmp_path / "none.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("version", "told"), [("9999", "of a later Gatepost"), ("", "no Gatepost schema"), ("0000", "of a later")]
+)
+def test_other_schema_stops_the_start(
+    database: Database, sql: Callable[..., list[tuple[object, ...]]], version: str, told: str
+) -> None:
+    """A daemon never runs on a schema that it does not know."""
+    sql("DELETE FROM alembic_version")
+    if version:
+        sql("INSERT INTO alembic_version VALUES (?)", version)
+
+    with pytest.raises(ConfigError, match=told):
+        schema.check(database)
+
+
+def test_older_schema_is_told(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A daemon that was updated before its database says what to run."""
+    monkeypatch.setattr(schema, "newest", lambda: "0002")
+
+    with pytest.raises(ConfigError, match="older schema 0001: run `gatepost db upgrade`"):
+        schema.check(database)
+
+
+def test_later_schema_is_not_touched(database: Database, sql: Callable[..., list[tuple[object, ...]]]) -> None:
+    """Upgrading with an older Gatepost is refused in one line."""
+    sql("UPDATE alembic_version SET version_num = '9999'")
+
+    with pytest.raises(ConfigError, match="9999 of a later Gatepost"):
+        schema.upgrade(database)

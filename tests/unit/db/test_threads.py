@@ -1,0 +1,54 @@
+"""The thread table, looked up and written through the grouped writer."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from gatepost.db.engine import Database
+from gatepost.db.threads import SqlThreads
+from gatepost.db.writer import Writer
+from gatepost.directory.thread import ThreadRow, hashed
+
+Sql = Callable[..., list[tuple[object, ...]]]
+
+
+@pytest.fixture
+def writer(database: Database) -> Iterator[Writer]:
+    writer = Writer(database)
+    yield writer
+    writer.close()
+
+
+def row(number: int = 1, cause: str = "protected") -> ThreadRow:
+    return ThreadRow(hashed(f"<{number}@in.test>"), "a@in.test", "b@out.test", cause)
+
+
+class TestThreads:
+    def test_committed_row_is_known_at_once(self, writer: Writer, database: Database) -> None:
+        """What was protected a moment ago is protected in the reply."""
+        threads = SqlThreads(database)
+        assert not threads.known([hashed("<1@in.test>")])
+        writer.commit([row()])
+        assert threads.known([hashed("<1@in.test>")])
+
+    @pytest.mark.parametrize("position", [0, 7, 8, 99])
+    def test_any_reference_counts(self, writer: Writer, database: Database, position: int) -> None:
+        """However long References is, one known Message-ID is enough."""
+        writer.commit([row()])
+        references = [hashed(f"<{number}@elsewhere.test>") for number in range(100)]
+        assert not SqlThreads(database).known(references)
+        references[position] = hashed("<1@in.test>")
+        assert SqlThreads(database).known(references)
+
+    def test_no_reference(self, database: Database) -> None:
+        """A message without Message-IDs belongs to no thread."""
+        assert not SqlThreads(database).known([])
+
+    def test_look_up_searches(self, database: Database) -> None:
+        """The look-up, made for every message, is an index search."""
+        threads = SqlThreads(database)
+        values = (b"x" * 32,) * (len(threads._order or ()) - 1)
+        with database.reading() as connection:
+            plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {threads._sql}", (*values, 1)).all()
+
+        assert [line[3] for line in plan] == ["SEARCH thread USING PRIMARY KEY (message_id=?)"]

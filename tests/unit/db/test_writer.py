@@ -1,0 +1,153 @@
+"""The grouped writer: durable or told, and nothing lost in silence."""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+
+import pytest
+
+from gatepost.db import writer as writer_module
+from gatepost.db.engine import Database
+from gatepost.db.writer import Writer
+from gatepost.directory.event import Event
+from gatepost.directory.thread import ThreadRow, hashed
+from gatepost.errors import StorageError
+
+Sql = Callable[..., list[tuple[object, ...]]]
+
+
+@pytest.fixture
+def writer(database: Database) -> Iterator[Writer]:
+    writer = Writer(database)
+    yield writer
+    writer.close()
+
+
+def row(number: int = 1, cause: str = "protected") -> ThreadRow:
+    return ThreadRow(hashed(f"<{number}@in.test>"), "a@in.test", "b@out.test", cause)
+
+
+class TestWriter:
+    def test_row_that_is_there_is_as_good(self, writer: Writer, sql: Sql) -> None:
+        """A retry of the same message writes its thread row again without an error."""
+        writer.commit([row()])
+        writer.commit([row()])
+
+        assert sql("SELECT count(*) FROM thread") == [(1,)]
+
+    def test_event_is_written_whole(self, writer: Writer, sql: Sql) -> None:
+        """Closing writes what was posted, every column of it."""
+        event = Event(
+            at=1.5,
+            queue_id="Q",
+            message_id="<1@in.test>",
+            direction="out",
+            sender="a@in.test",
+            recipient="b@out.test",
+            demand="encrypt",
+            treatment="openpgp",
+            rules=("one", "two"),
+            reasons=("because", "so"),
+            detail={"queued_as": "R"},
+        )
+        writer.post([event])
+        writer.close()
+
+        assert sql("SELECT * FROM event") == [
+            (
+                *(1, "1970-01-01 00:00:01.500000", "Q", "<1@in.test>", "out", "a@in.test", "b@out.test"),
+                *("encrypt", "openpgp", "one\ntwo", "because\nso", '{"queued_as": "R"}'),
+            )
+        ]
+
+    def test_waiting_writers_share_a_transaction(
+        self, database: Database, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Many who wait cost few syncs to disk."""
+        writer = Writer(database)
+        groups: list[int] = []
+        write = writer._write
+
+        def count(jobs: Sequence[writer_module._Job], events: "deque[Event]", *, last: bool) -> None:
+            groups.append(len(jobs))
+            write(jobs, events, last=last)
+
+        monkeypatch.setattr(writer, "_write", count)
+        with database.writing():  # holds the writer up until all have come
+            threads = [threading.Thread(target=writer.commit, args=([row(number)],)) for number in range(20)]
+            for thread in threads:
+                thread.start()
+            while len(writer._jobs) + sum(groups) < 20:
+                time.sleep(0.001)
+        for thread in threads:
+            thread.join()
+        writer.close()
+
+        assert sum(groups) == 20
+        assert len(groups) <= 3
+
+    def test_failure_reaches_who_waits(self, writer: Writer, sql: Sql) -> None:
+        """A message whose thread row is not on disk must not go out: commit raises."""
+        sql("DROP TABLE thread")
+
+        with pytest.raises(StorageError, match="no such table: thread"):
+            writer.commit([row()])
+
+    def test_events_survive_a_failure(self, writer: Writer, sql: Sql, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Events that could not be written wait until the database is back."""
+        monkeypatch.setattr(writer_module, "_RETRY_SECONDS", 0.01)
+        sql("ALTER TABLE event RENAME TO away")
+        writer.post([Event(at=1.0, queue_id="first")])
+        with pytest.raises(StorageError):
+            writer.commit([row()])
+        writer.post([Event(at=2.0, queue_id="second")])
+        sql("ALTER TABLE away RENAME TO event")
+        writer.commit([row()])
+        writer.close()
+
+        assert sql("SELECT queue_id FROM event ORDER BY id") == [("first",), ("second",)]
+
+    def test_bad_row_spoils_no_other(self, database: Database, sql: Sql, monkeypatch: pytest.MonkeyPatch) -> None:
+        """In a group with a row that cannot be stored the others are stored, and only its owner is told."""
+        monkeypatch.setattr(writer_module.threading, "Thread", _Idle)
+        writer = Writer(database)
+        jobs = [
+            writer_module._Job([row(1)]),
+            writer_module._Job([row(2, "nonsense")]),
+            writer_module._Job([row(3)]),
+        ]
+        events = [Event(at=1.0, queue_id="good"), Event(at=2.0, queue_id="\udcff"), Event(at=3.0, queue_id="last")]
+        writer._write(jobs, deque(events), last=False)
+
+        assert [job.done.exception() is None for job in jobs] == [True, False, True]
+        assert sql("SELECT count(*) FROM thread") == [(2,)]
+        assert sql("SELECT queue_id FROM event ORDER BY id") == [("good",), ("last",)]
+
+    def test_closed_writer_takes_nothing(self, writer: Writer) -> None:
+        """After the drain no message may believe that its row was written."""
+        writer.close()
+
+        with pytest.raises(StorageError, match="closed"):
+            writer.commit([row()])
+
+    def test_overload_is_bounded_and_told(self, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+        """What finds no room is counted for the log; who waits is sent away with a temporary error."""
+        monkeypatch.setattr(writer_module.threading, "Thread", _Idle)
+        monkeypatch.setattr(writer_module, "MOST_EVENTS", 2)
+        monkeypatch.setattr(writer_module, "MOST_WAITING", 0)
+        writer = Writer(database)
+        for _ in range(3):
+            writer.post([Event(at=1.0)])
+
+        assert (len(writer._events), writer._lost) == (2, 1)
+        with pytest.raises(StorageError, match="too slow"):
+            writer.commit([row()])
+
+
+class _Idle:
+    """A thread that never runs, so that a test may look at what it would find."""
+
+    def __init__(self, **_options: object) -> None: ...
+
+    def start(self) -> None: ...
