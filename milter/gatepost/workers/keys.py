@@ -1,0 +1,203 @@
+"""
+The key worker: the one process that uses private keys, asked over a UNIX socket.
+
+Rules:
+  * Each key opens mail for its own address or its own domain only; the recipient is asked with every message, and
+    the worker looks the keys up itself.
+  * Who may ask what is decided by the caller's user (SO_PEERCRED), never by what the caller says.
+  * What cannot be decrypted gets one answer, whatever the reason: nobody learns from the difference.
+  * Private halves are unsealed for one operation; nothing of a message is kept or logged.
+
+Requests are frames (`workers.frames`); the head's `op` is `ping`, `open` (payload: the encrypted message) or
+`release` (payload: a held copy's wrapped data key).
+"""
+
+import os
+import socket
+import socketserver
+import struct
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+from uuid import UUID
+
+from gatepost.crypto import pgpmime, seal
+from gatepost.crypto.openpgp import Decryptor
+from gatepost.directory.key import Key, Keys
+from gatepost.errors import AddressError, CryptoError, GatepostError, WorkerError
+from gatepost.log import logger
+from gatepost.message.address import Address, parse
+from gatepost.vault.held import key_context
+from gatepost.workers import frames
+
+_AT_ONCE = 4  # decryptions; others wait
+_IDLE_SECONDS = 600.0
+_CREDENTIALS = struct.Struct("3i")  # struct ucred: pid, uid, gid
+
+Reply = tuple[dict[str, object], bytes]
+
+
+class OwnKeys(Protocol):
+    """Gives the site's own keys. Thread-safe; raises StorageError."""
+
+    def sealed(self, address: Address, kind: str) -> tuple[tuple[Key, bytes], ...]:
+        """Give our own keys for an address, best owner first, with their sealed private halves."""
+
+
+def private_context(fingerprint: str) -> bytes:
+    """Give the context under which a private key is sealed."""
+    return b"gatepost key " + fingerprint.encode("ascii")
+
+
+@dataclass(frozen=True, slots=True)
+class Callers:
+    """Users, by number, who may ask for each operation; the worker's own user and root may ask for all."""
+
+    open: frozenset[int] = frozenset()
+    release: frozenset[int] = frozenset()
+
+    def may(self, user: int, operation: str) -> bool:
+        """Tell whether a user may ask for an operation."""
+        if user in {0, os.geteuid()}:
+            return True
+        if operation == "ping":
+            return user in self.open | self.release
+        return user in (self.open if operation == "open" else self.release)
+
+
+class KeyHolder:
+    """What the key worker does, without its socket. Thread-safe."""
+
+    def __init__(
+        self,
+        *,
+        own: OwnKeys,
+        partners: Keys,
+        decryptor: Decryptor,
+        keys_private: bytes,
+        vault_private: bytes,
+    ) -> None:
+        """Take the private halves of the secrets `keys` and `vault`, raw."""
+        self._own = own
+        self._partners = partners
+        self._decryptor = decryptor
+        self._keys_private = keys_private
+        self._vault_private = vault_private
+        self._slots = threading.BoundedSemaphore(_AT_ONCE)
+
+    def perform(self, head: Mapping[str, Any], payload: bytes) -> Reply:
+        """Carry one request out; raises WorkerError for one that is not understood, StorageError."""
+        try:
+            match head.get("op"):
+                case "ping":
+                    return {"status": "ok"}, b""
+                case "open":
+                    return self._open(parse(str(head["recipient"]).encode()), str(head["sender"]), payload)
+                case "release":
+                    return self._release(UUID(str(head["held"])), payload)
+        except (KeyError, ValueError, AddressError) as error:
+            raise WorkerError(f"the key worker does not understand the request: {type(error).__name__}") from error
+        raise WorkerError("the key worker does not know this operation")
+
+    def _open(self, recipient: Address, sender: str, ciphertext: bytes) -> Reply:
+        signers = self._signers(sender)
+        for key, sealed in self._own.sealed(recipient, "openpgp"):
+            try:
+                private = seal.unwrap(self._keys_private, sealed, private_context(key.fingerprint))
+                with self._slots:
+                    opened = self._decryptor.decrypt(ciphertext, private, signers)
+            except CryptoError:
+                continue
+            found = {"status": opened.verification.status, "fingerprint": opened.verification.fingerprint}
+            return {"status": "ok", "verification": found, "key": key.fingerprint}, opened.plaintext
+        return {"status": "undecryptable"}, b""
+
+    def _signers(self, sender: str) -> list[bytes]:
+        """Give the certificates under the author's address or domain; none where that cannot be told."""
+        try:
+            address = parse(sender.encode())
+        except (AddressError, UnicodeEncodeError):
+            return []
+        if not address.domain:
+            return []
+        return [key.certificate for key in self._partners.find(address, "openpgp")]
+
+    def _release(self, held: UUID, wrapped: bytes) -> Reply:
+        try:
+            data_key = seal.unwrap(self._vault_private, wrapped, key_context(held))
+        except CryptoError as error:
+            return {"status": "refused", "text": str(error)}, b""
+        logger.info("a held copy's data key was given out", held=str(held))
+        return {"status": "ok"}, data_key
+
+
+class KeyServer(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
+    """Listens on a UNIX socket; a thread per connection, many requests over each."""
+
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(self, path: Path, holder: KeyHolder, callers: Callers) -> None:
+        """Bind the socket, in the place of one that nobody serves; raises WorkerError."""
+        self.holder = holder
+        self.callers = callers
+        _make_room(path)
+        try:
+            super().__init__(str(path), _Connection)
+        except OSError as error:
+            raise WorkerError(f"the key worker cannot listen on {path}: {error.strerror or error}") from error
+        path.chmod(0o660)
+
+    def server_close(self) -> None:
+        """Stop listening and take the socket away."""
+        super().server_close()
+        Path(str(self.server_address)).unlink(missing_ok=True)
+
+
+class _Connection(socketserver.BaseRequestHandler):
+    server: KeyServer
+    request: socket.socket
+
+    def handle(self) -> None:
+        user = _peer(self.request)
+        self.request.settimeout(_IDLE_SECONDS)
+        try:
+            while (frame := frames.receive(self.request, limit=pgpmime.MAX_CIPHERTEXT)) is not None:
+                frames.send(self.request, *self._answer(user, *frame))
+        except (OSError, WorkerError) as error:
+            logger.warning("a connection to the key worker ended", user=user, cause=str(error))
+
+    def _answer(self, user: int, head: dict[str, Any], payload: bytes) -> Reply:
+        operation = str(head.get("op"))
+        if not self.server.callers.may(user, operation):
+            logger.warning("the key worker refused a caller", user=user, operation=operation)
+            return {"status": "refused", "text": f"user {user} may not ask the key worker for this"}, b""
+        try:
+            return self.server.holder.perform(head, payload)
+        except GatepostError as error:
+            return {"status": "failed", "text": str(error)}, b""
+        except Exception as error:  # noqa: BLE001 - the caller is told that it failed; the worker lives on
+            logger.error("the key worker failed", operation=operation, cause=type(error).__name__)
+            return {"status": "failed", "text": "the key worker failed; its log tells more"}, b""
+
+
+def _peer(connection: socket.socket) -> int:
+    """Ask the kernel who is at the other end (unix(7), SO_PEERCRED)."""
+    data = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    return int(_CREDENTIALS.unpack(data)[1])
+
+
+def _make_room(path: Path) -> None:
+    """Remove a socket that nobody serves; raises WorkerError where somebody does."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.is_socket():
+        return
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(str(path))
+        except OSError:
+            path.unlink(missing_ok=True)
+            return
+    raise WorkerError(f"a key worker listens on {path} already")

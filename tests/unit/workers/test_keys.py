@@ -1,0 +1,335 @@
+"""The key worker and its client, over a real socket; cryptography is stood in for."""
+
+import os
+import socket
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from gatepost.crypto import seal
+from gatepost.crypto.openpgp import Opened, Verification
+from gatepost.directory.key import Key, Trust, owners
+from gatepost.errors import CryptoError, StorageError, WorkerError
+from gatepost.message.address import Address, parse
+from gatepost.vault.held import key_context
+from gatepost.workers import frames
+from gatepost.workers.key_client import KeyClient
+from gatepost.workers.keys import Callers, KeyHolder, KeyServer, private_context
+
+KEYS_PRIVATE, KEYS_PUBLIC = seal.new_pair()
+VAULT_PRIVATE, VAULT_PUBLIC = seal.new_pair()
+ANNA = parse(b"<anna@hosp.test>")
+
+
+class FakeDecryptor:
+    """Opens `KEY:TEXT` with the private key `KEY`; notes the signers that it was given."""
+
+    def __init__(self) -> None:
+        self.signers: list[bytes] = []
+        self.delay = 0.0
+
+    def decrypt(self, ciphertext: bytes, private: bytes, signers: Sequence[bytes]) -> Opened:
+        time.sleep(self.delay)
+        self.signers = list(signers)
+        name, _, text = ciphertext.partition(b":")
+        if name != private:
+            raise CryptoError("no")
+        return Opened(text, Verification("pass", "AB") if signers else Verification("none"))
+
+
+class FakeKeys:
+    """A key table in memory: own keys by owner, partners' certificates by owner."""
+
+    def __init__(self) -> None:
+        self.own: dict[str, bytes] = {"anna@hosp.test": b"annas", "hosp.test": b"domain"}
+        self.partners: dict[str, bytes] = {"bob@other.test": b"bobs certificate"}
+        self.broken = False
+
+    def sealed(self, address: Address, kind: str) -> tuple[tuple[Key, bytes], ...]:
+        if self.broken:
+            raise StorageError("the database does not answer")
+        return tuple(
+            (
+                _key(owner, kind),
+                seal.wrap(KEYS_PUBLIC, self.own[owner], private_context(_key(owner, kind).fingerprint)),
+            )
+            for owner in owners(address)
+            if owner in self.own
+        )
+
+    def find(self, address: Address, kind: str) -> tuple[Key, ...]:
+        return tuple(
+            _key(owner, kind, self.partners[owner]) for owner in owners(address) if owner in self.partners
+        )
+
+
+def _key(owner: str, kind: str, certificate: bytes = b"") -> Key:
+    return Key(owner.encode().hex().upper(), kind, owner, certificate, Trust.ADMIN)
+
+
+class Worker:
+    """A key worker in a thread."""
+
+    def __init__(self, path: Path, callers: Callers | None = None) -> None:
+        self.keys = FakeKeys()
+        self.decryptor = FakeDecryptor()
+        holder = KeyHolder(
+            own=self.keys,
+            partners=self.keys,
+            decryptor=self.decryptor,
+            keys_private=KEYS_PRIVATE,
+            vault_private=VAULT_PRIVATE,
+        )
+        self.server = KeyServer(path, holder, callers or Callers())
+        self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.01})
+        self.thread.start()
+
+    def stop(self) -> None:
+        self.server.shutdown()
+        self.thread.join()
+        self.server.server_close()
+
+
+@pytest.fixture
+def path() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="gk-", dir="/tmp") as folder:
+        yield Path(folder, "keys.sock")
+
+
+@pytest.fixture
+def worker(path: Path) -> Iterator[Worker]:
+    worker = Worker(path)
+    yield worker
+    worker.stop()
+
+
+@pytest.fixture
+def client(worker: Worker, path: Path) -> Iterator[KeyClient]:
+    del worker
+    client = KeyClient(path, seconds=5)
+    yield client
+    client.close()
+
+
+@pytest.mark.parametrize(
+    ("recipient", "ciphertext", "plaintext"),
+    [
+        ("anna@hosp.test", b"annas:hello", b"hello"),
+        ("anna@hosp.test", b"domain:hello", b"hello"),
+        ("Anna+tag@hosp.test", b"annas:hello", b"hello"),
+        ("carl@hosp.test", b"domain:hello", b"hello"),
+        ("carl@hosp.test", b"annas:hello", None),
+        ("anna@elsewhere.test", b"annas:hello", None),
+        ("anna@sub.hosp.test", b"domain:hello", None),
+        ("anna@hosp.test", b"rubbish", None),
+        ("anna@hosp.test", b"", None),
+    ],
+)
+def test_a_key_opens_for_its_own_address_or_domain_only(
+    client: KeyClient, recipient: str, ciphertext: bytes, plaintext: bytes | None
+) -> None:
+    """A recipient gets what the keys of this recipient or its domain open, and nothing of anyone else's."""
+    opened = client.open(ciphertext, parse(recipient.encode()), "bob@other.test")
+
+    assert (opened.plaintext if opened else None) == plaintext
+
+
+@pytest.mark.parametrize(
+    ("sender", "signers", "status"),
+    [
+        ("bob@other.test", [b"bobs certificate"], "pass"),
+        ("eve@other.test", [], "none"),
+        ("", [], "none"),
+        ("not an address@", [], "none"),
+    ],
+)
+def test_only_the_authors_keys_verify(
+    client: KeyClient, worker: Worker, sender: str, signers: list[bytes], status: str
+) -> None:
+    """A signature counts only against keys of the author's own address."""
+    opened = client.open(b"annas:x", ANNA, sender)
+
+    assert opened is not None
+    assert worker.decryptor.signers == signers
+    assert opened.verification.status == status
+
+
+def test_large_messages_and_every_octet_pass(client: KeyClient) -> None:
+    """Binary content of megabytes comes back byte for byte, several times over one connection."""
+    content = bytes(range(256)) * (40 << 10)
+
+    for _ in range(3):
+        opened = client.open(b"annas:" + content, ANNA, "")
+        assert opened is not None
+        assert opened.plaintext == content
+
+
+def test_a_data_key_is_released_for_its_own_copy_only(client: KeyClient) -> None:
+    """The wrapped key of one held copy opens under that copy's ID, and under no other."""
+    held, data_key = uuid4(), seal.new_key()
+    wrapped = seal.wrap(VAULT_PUBLIC, data_key, key_context(held))
+
+    assert client.release(held, wrapped) == data_key
+    with pytest.raises(CryptoError):
+        client.release(uuid4(), wrapped)
+
+
+def test_a_private_key_sealed_for_another_fingerprint_does_not_open(client: KeyClient, worker: Worker) -> None:
+    """A row whose private half was swapped by hand opens nothing."""
+    swapped = seal.wrap(KEYS_PUBLIC, b"annas", private_context("OTHER"))
+    worker.keys.sealed = lambda _address, kind: ((_key("hosp.test", kind), swapped),)  # type: ignore[method-assign]
+
+    assert client.open(b"annas:x", ANNA, "") is None
+
+
+def test_no_worker_is_temporary(path: Path) -> None:
+    """A worker that is not there raises an error that makes the mail be tried again."""
+    with pytest.raises(WorkerError, match="does not answer") as caught:
+        KeyClient(path).open(b"annas:x", ANNA, "")
+
+    assert caught.value.temporary
+
+
+def test_a_slow_worker_is_temporary(worker: Worker, path: Path) -> None:
+    """A worker that does not answer in time raises, and the next question is answered again."""
+    client = KeyClient(path, seconds=0.2)
+    worker.decryptor.delay = 0.5
+
+    with pytest.raises(WorkerError, match="within"):
+        client.open(b"annas:x", ANNA, "")
+
+    worker.decryptor.delay = 0.0
+    assert client.open(b"annas:x", ANNA, "") is not None
+    client.close()
+
+
+def test_a_broken_database_is_temporary(client: KeyClient, worker: Worker) -> None:
+    """Where keys cannot be looked up, nobody concludes that mail cannot be decrypted."""
+    worker.keys.broken = True
+
+    with pytest.raises(WorkerError, match="database"):
+        client.open(b"annas:x", ANNA, "")
+
+
+def test_a_bug_in_the_worker_is_temporary(client: KeyClient, worker: Worker) -> None:
+    """An unexpected failure is an error of the worker, without its details, and the worker lives on."""
+    worker.keys.sealed = None  # type: ignore[method-assign, assignment]
+
+    with pytest.raises(WorkerError, match="its log tells more"):
+        client.open(b"annas:x", ANNA, "")
+    client.ping()
+
+
+def test_a_restarted_worker_is_found_again(path: Path) -> None:
+    """A connection that died with the worker is replaced without anyone noticing."""
+    client = KeyClient(path, seconds=5)
+    first = Worker(path)
+    client.ping()
+    first.stop()
+    second = Worker(path)
+
+    client.ping()
+
+    client.close()
+    second.stop()
+
+
+def test_strangers_are_refused() -> None:
+    """A user who is not listed may ask for nothing; one listed for opening may not release."""
+    stranger, milter = 54321, 54322
+    callers = Callers(open=frozenset({milter}))
+
+    assert callers.may(milter, "open")
+    assert not callers.may(milter, "release")
+    assert not callers.may(stranger, "open")
+    assert not callers.may(stranger, "ping")
+    assert callers.may(0, "release")
+    assert callers.may(os.geteuid(), "release")
+
+
+def test_a_refused_caller_learns_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The answer to a stranger is a refusal, before anything is looked at."""
+    monkeypatch.setattr(Callers, "may", lambda *_: False)
+    worker = Worker(path)
+    client = KeyClient(path, seconds=5)
+
+    with pytest.raises(WorkerError, match="may not ask"):
+        client.open(b"annas:x", ANNA, "")
+
+    client.close()
+    worker.stop()
+
+
+@pytest.mark.parametrize(
+    "octets",
+    [
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"GPK1\xff\xff\xff\xff\0\0\0\0",
+        b"GPK1\0\0\0\2\xff\xff\xff\xff{}",
+        b"GPK1\0\0\0\2\0\0\0\0[]",
+        b"GPK1\0\0\0\3\0\0\0\0{x}",
+    ],
+)
+def test_rubbish_ends_the_connection(client: KeyClient, path: Path, octets: bytes) -> None:
+    """What is no frame, or announces more than is taken, closes the connection; others are served on."""
+    with socket.socket(socket.AF_UNIX) as stranger:
+        stranger.settimeout(5)
+        stranger.connect(str(path))
+        stranger.sendall(octets)
+        assert _closed(stranger)
+
+    client.ping()
+
+
+def _closed(connection: socket.socket) -> bool:
+    try:
+        return connection.recv(1) == b""
+    except ConnectionResetError:
+        return True
+
+
+@pytest.mark.parametrize(
+    "head", [{}, {"op": "steal"}, {"op": "open"}, {"op": "release", "held": "x"}, {"op": "open", "recipient": "@"}]
+)
+def test_unknown_requests_are_answered(path: Path, worker: Worker, head: dict[str, object]) -> None:
+    """A request that is not understood gets an error, and the connection goes on."""
+    del worker
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(5)
+        connection.connect(str(path))
+        for _ in range(2):
+            frames.send(connection, head)
+            answer = frames.receive(connection)
+            assert answer is not None
+            assert answer[0]["status"] == "failed"
+
+
+def test_two_workers_do_not_share_a_socket(path: Path, worker: Worker) -> None:
+    """A second worker on the same socket does not start; one left behind by a crash is replaced."""
+    with pytest.raises(WorkerError, match="already"):
+        Worker(path)
+    worker.server.socket.close()
+
+
+def test_threads_share_a_client(client: KeyClient) -> None:
+    """Many threads ask at once and each gets its own answer."""
+    wrong: list[int] = []
+
+    def ask(number: int) -> None:
+        text = b"%d" % number * 1000
+        opened = client.open(b"annas:" + text, ANNA, "")
+        if opened is None or opened.plaintext != text:
+            wrong.append(number)
+
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert wrong == []
