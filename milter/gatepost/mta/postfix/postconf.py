@@ -51,6 +51,11 @@ def version() -> str:
     return _run("postconf", "-d", "-h", "mail_version", directory=None).strip()
 
 
+def mail_owner(directory: Path) -> str:
+    """Give the user that Postfix's processes run as."""
+    return _run("postconf", "-c", str(directory), "-h", "mail_owner", directory=directory).strip()
+
+
 def _run(*command: str, directory: Path | None) -> str:
     try:
         done = subprocess.run(

@@ -10,10 +10,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gatepost.errors import ConfigError
-from gatepost.mta.postfix import changes, files
+from gatepost.mta.postfix import changes, files, reach
 from gatepost.mta.postfix.files import FileChange
 from gatepost.mta.postfix.gate import Gate
 from gatepost.mta.postfix.marks import BEGIN, END, lines_of
+from gatepost.mta.postfix.postconf import mail_owner
 from gatepost.mta.postfix.toml_keys import with_key
 
 _USUAL = frozenset({"127.0.0.1:10025", "127.0.0.1:10027"})
@@ -63,6 +64,7 @@ class SetupSession:
         """Make the changes; raises ConfigError, and changes nothing, for what is not supported."""
         with files.locked(self.directory):
             planned, ordered = self._plan()
+            reach.open_to(mail_owner(self.directory), (self.gate.milter_socket, self.gate.policy_socket))
             files.write(ordered)
         return planned
 
