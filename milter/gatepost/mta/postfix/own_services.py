@@ -126,7 +126,12 @@ def _listener(address: str, cleanup: str, gate: Gate, around: Surroundings, fing
 
 
 def _only_our_client(gate: Gate, fingerprint: str) -> Mapping[str, str]:
-    """Let in one client certificate, told by its fingerprint; it is self-signed, so no CA is asked."""
+    """
+    Let in one client certificate, told by its fingerprint; it is self-signed, so no CA is asked.
+
+    Strangers are refused in the greeting: put off until RCPT, smtpd(8) would take mail for `<postmaster>`
+    from anybody.
+    """
     admitted = "permit_tls_clientcerts, reject"
     return {
         "smtpd_tls_wrappermode": "yes",
@@ -139,7 +144,7 @@ def _only_our_client(gate: Gate, fingerprint: str) -> Mapping[str, str]:
         "smtpd_tls_fingerprint_digest": "sha256",
         "tls_server_sni_maps": "",
         "relay_clientcerts": f"inline:{{ {{ {fingerprint} = gatepost }} }}",
-        "smtpd_delay_reject": "yes",
+        "smtpd_delay_reject": "no",
         "smtpd_client_restrictions": admitted,
         "smtpd_relay_restrictions": admitted,
         "smtpd_recipient_restrictions": admitted,

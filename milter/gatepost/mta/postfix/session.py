@@ -24,9 +24,14 @@ _USUAL = frozenset({"127.0.0.1:10025", "127.0.0.1:10027"})
 class Report:
     """What is or would be changed, and what the admin should know and do next."""
 
-    changes: tuple[FileChange, ...]
+    files: tuple[FileChange, ...]
     notes: tuple[str, ...]
     directory: Path
+
+    @property
+    def changes(self) -> tuple[FileChange, ...]:
+        """The files that are not already as they should be."""
+        return tuple(change for change in self.files if change.before != change.after)
 
     def text(self, *, done: bool) -> str:
         """Tell it to a person: a diff of what would be, or the names of what was changed."""
@@ -40,7 +45,7 @@ class Report:
 
     def fragments(self) -> str:
         """Give the blocks alone, by file, for those who put them in by their own means."""
-        return "\n".join(f"== {change.path}\n{_blocks(change.after or '')}" for change in self.changes)
+        return "\n".join(f"== {change.path}\n{_blocks(change.after or '')}" for change in self.files)
 
     def _notes(self) -> list[str]:
         return [f"note: {note}" for note in self.notes]
@@ -73,13 +78,13 @@ class SetupSession:
         with files.locked(self.directory):
             ordered = changes.to_revert(self.directory)
             files.write(ordered)
-        return Report(_changed(ordered), (), self.directory)
+        return Report(tuple(ordered), (), self.directory)
 
     def _plan(self) -> tuple[Report, list[FileChange]]:
         gate = self._with_free_listeners()
         ordered, setup = changes.to_apply(self.directory, gate)
         ordered.append(self._site_change(gate))
-        return Report(_changed(ordered), setup.notes, self.directory), ordered
+        return Report(tuple(ordered), setup.notes, self.directory), ordered
 
     def _with_free_listeners(self) -> Gate:
         wanted = (self.gate.reinject, self.gate.reinject_tls)
@@ -99,10 +104,6 @@ class SetupSession:
         if gate.reinject_tls != self.gate.reinject_tls:
             after = with_key(after, "gateway", "reinject_tls", gate.reinject_tls)
         return FileChange(self.site_file, before, after)
-
-
-def _changed(planned: list[FileChange]) -> tuple[FileChange, ...]:
-    return tuple(change for change in planned if change.before != change.after)
 
 
 def _blocks(text: str) -> str:

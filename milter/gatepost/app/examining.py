@@ -1,0 +1,34 @@
+"""
+Wires the checks of `gatepost doctor`.
+"""
+
+from pathlib import Path
+
+from gatepost.app import gate, open_database, upgrade_database
+from gatepost.decision.reader import read_rules
+from gatepost.mta import doctor, finding
+from gatepost.mta.finding import Finding
+from gatepost.mta.postfix import checks
+from gatepost.settings import Settings
+
+
+def examine(settings: Settings) -> list[Finding]:
+    """Run every check."""
+    folders = {"spool": settings.gateway.spool}
+    if settings.vault.url.startswith("file://"):
+        folders["vault"] = Path(settings.vault.url.removeprefix("file://"))
+    services = {"milter": settings.gateway.socket, "keys": settings.keys.socket, "policy": settings.policy.socket}
+    directory = settings.postfix.config_directory
+    return [
+        *finding.trial(
+            "database",
+            lambda: open_database(settings.database.url).close(),
+            lambda: upgrade_database(settings.database.url),
+        ),
+        *finding.trial("rules", lambda: read_rules(settings.rules.directory, frozenset())),
+        *doctor.secret_checks(settings.secrets.directory),
+        *doctor.folder_checks(folders),
+        *doctor.service_checks(services),
+        *checks.postfix_checks(directory, gate(settings), settings.gateway.internal_domains),
+        *doctor.host_checks(settings.openpgp.gpg),
+    ]

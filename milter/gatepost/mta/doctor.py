@@ -1,0 +1,110 @@
+"""
+The checks of the host and of the site's files and sockets.
+
+Each function yields findings; none changes anything, and none raises for what it was made to find. The checks of
+Postfix stand in `postfix.checks`.
+"""
+
+import re
+import shutil
+import socket
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from functools import partial
+from importlib import metadata
+from pathlib import Path
+
+from gatepost.errors import ConfigError
+from gatepost.mta.finding import Finding, fail, ok, trial, warn
+from gatepost.mta.postfix import postconf
+
+_OLDEST_POSTFIX = (3, 4)  # smtpd_tls_chain_files
+_OLDEST_GPG = (2, 2, 8)  # refuses messages without integrity protection
+_OLDEST_PYMILTER = (1, 0, 5)
+_OLDEST_PYTHON = (3, 11)
+_LITTLE_SPACE = 1 << 30
+_TOO_LITTLE_SPACE = 100 << 20
+_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+
+
+def host_checks(gpg: str) -> Iterator[Finding]:
+    """Check the versions of what Gatepost stands on. `gpg` is the program's name or path."""
+    yield _version("Python", sys.version.split()[0], _OLDEST_PYTHON)
+    try:
+        yield _version("Postfix", postconf.version(), _OLDEST_POSTFIX)
+    except ConfigError as error:
+        yield fail("Postfix", str(error))
+    yield _version("GnuPG", _gpg_version(gpg), _OLDEST_GPG)
+    try:
+        yield _version("pymilter", metadata.version("pymilter"), _OLDEST_PYMILTER)
+    except metadata.PackageNotFoundError:
+        yield fail("pymilter is not installed", "install it with Gatepost: pip install gatepost")
+
+
+def _version(name: str, found: str, oldest: tuple[int, ...]) -> Finding:
+    numbers = tuple(int(number) for number in re.findall(r"\d+", found)[: len(oldest)])
+    wanted = ".".join(map(str, oldest))
+    if numbers >= oldest:
+        return ok(f"{name} {found}")
+    return fail(f"{name} {found or 'not found'}", f"install {name} {wanted} or later")
+
+
+def _gpg_version(gpg: str) -> str:
+    try:
+        done = subprocess.run([gpg, "--version"], capture_output=True, text=True, check=False, timeout=30)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.partition("\n")[0].rpartition(" ")[2]
+
+
+def secret_checks(directory: Path) -> Iterator[Finding]:
+    """Check that nobody but their owner reads the secrets."""
+    try:
+        files = [file for file in sorted(directory.iterdir()) if file.suffix != ".pub"]
+    except OSError as error:
+        yield fail(f"secrets in {directory}", f"{error.strerror}: `gatepost init` makes them")
+        return
+    open_to_others = [file for file in files if file.stat().st_mode & _OTHERS]
+    for file in open_to_others:
+        yield fail(f"{file} is open to others", f"chmod 600 {file}", partial(file.chmod, 0o600))
+    if not open_to_others:
+        yield ok(f"secrets in {directory} are their owner's alone")
+
+
+def folder_checks(folders: Mapping[str, Path]) -> Iterator[Finding]:
+    """Check that there is room where messages are kept. `folders` maps a name to a directory."""
+    for name, folder in folders.items():
+        try:
+            free = shutil.disk_usage(folder).free
+        except OSError as error:
+            yield fail(f"{name} {folder}", f"{error.strerror}: make the directory and give it to Gatepost's user")
+            continue
+        what = f"{name} {folder}: {free >> 20} MiB free"
+        if free < _TOO_LITTLE_SPACE:
+            yield fail(what, "make room: without it mail is put off")
+        elif free < _LITTLE_SPACE:
+            yield warn(what, "make room before it runs out")
+        else:
+            yield ok(what)
+
+
+def service_checks(sockets: Mapping[str, str]) -> Iterator[Finding]:
+    """Check that the services answer. `sockets` maps a service's name to `unix:/path` or `inet:PORT@HOST`."""
+    for name, address in sockets.items():
+        yield from trial(f"service {name} at {address}", partial(_connect, address, name))
+
+
+def _connect(address: str, service: str) -> None:
+    kind, _, rest = address.partition(":")
+    port, _, host = rest.partition("@")
+    try:
+        if kind == "unix":
+            with socket.socket(socket.AF_UNIX) as probe:
+                probe.settimeout(5)
+                probe.connect(rest)
+        else:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
+    except OSError as error:
+        raise ConfigError(f"does not answer ({error.strerror or error}): start `gatepost run {service}`") from None
