@@ -56,7 +56,7 @@ def _visible(fields: Sequence[Field]) -> frozenset[bytes]:
     """
     words: set[bytes] = set()
     for field in fields:
-        if field.key.rstrip() in {b"to", b"cc"}:
+        if field.key in {b"to", b"cc"}:
             text = field.value.translate(_SEPARATORS).lower()
             words.update(word for word in text.split() if b"@" in word)
     return frozenset(words)

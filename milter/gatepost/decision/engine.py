@@ -138,7 +138,7 @@ def _demanded(view: View, facts: RecipientFacts, rules: Iterable[Rule]) -> Deman
             reasons.append(f"rule {rule.name!r} demands {word}")
             matching.append(rule)
             demand = max(demand, rule.demand)
-    mark = any(rule.mark for rule in matching)
+    mark = any(rule.mark and rule.demand is not Demand.NONE for rule in matching)
     if facts.direction is Direction.OUT:
         standing = _standing(facts)
         if standing is not Demand.NONE and facts.partner is not None:

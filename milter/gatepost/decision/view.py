@@ -64,7 +64,7 @@ class View:
     def header(self, name: bytes) -> tuple[str, ...]:
         """Give every value of the field, decoded; `name` in lower case."""
         if name not in self._headers:
-            named = (item.value for item in self.fields if item.key.rstrip() == name)
+            named = (item.value for item in self.fields if item.key == name)
             self._headers[name] = tuple(subject.decode(value) for value in named)
         return self._headers[name]
 

@@ -18,8 +18,8 @@ class Field:
 
     @property
     def key(self) -> bytes:
-        """The name for comparing: lower case."""
-        return self.name.lower()
+        """The name for comparing: lower case, without blanks before the colon (RFC 5322 section 4.5)."""
+        return self.name.rstrip(b" \t").lower()
 
     def wire(self) -> bytes:
         """Give the field as it stands on the wire, with CRLF line ends."""

@@ -91,7 +91,7 @@ def _prepared(word: str) -> _Tag:
 
 def is_subject(field: Field) -> bool:
     """Tell whether this is a Subject field, `Subject :` with a blank (RFC 5322 section 4.5) included."""
-    return field.key.rstrip() == b"subject"
+    return field.key == b"subject"
 
 
 def decode(value: bytes) -> str:

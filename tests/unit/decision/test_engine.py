@@ -347,6 +347,12 @@ class TestMark:
 
         assert not judged(facts(partner=partner, rungs=usable(T.SMIME))).mark
 
+    def test_a_rule_that_demands_nothing_marks_nothing(self) -> None:
+        """Beside a standing demand, a rule without demand leaves the subject untouched."""
+        recipient = facts(partner=Partner("p", demand="encrypt"), rungs=usable(T.SMIME))
+
+        assert not judged(recipient, demanding(Demand.NONE)).mark
+
     @pytest.mark.parametrize("mark", [True, False])
     def test_a_rule_marks_unless_it_says_no(self, *, mark: bool) -> None:
         """`mark = false` leaves the subject as it was written."""

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gatepost.message.edit import Change, Prepend
+from gatepost.message.edit import Change, Prepend, apply
 from gatepost.message.field import Field
 from gatepost.message.subject import (
     MARK,
@@ -66,6 +66,7 @@ def found(value: bytes) -> list[str]:
         (b" \xff *secure*", ["*secure*"]),
         ("  \uff0a\uff53\uff45\uff43\uff55\uff52\uff45\uff0a".encode(), ["*secure*"]),
         (" *sec\u200bu\u00adre*".encode(), ["*secure*"]),
+        (" *sec\u034fu\ufe0fr\u3164e*".encode(), ["*secure*"]),
         (b" *sec\x01ure*", ["*secure*"]),
         (" Re\uff1a encrypt/Lab".encode(), ["encrypt/"]),
     ],
@@ -229,6 +230,7 @@ def test_every_subject_field_is_marked() -> None:
         Change(b"Subject", 1, b" [-Encrypted-] a"),
         Change(b"Subject", 2, b" b [-Encrypted-]"),
     )
+    assert apply(fields, mark_edits(fields, TAGS))[2] == Field(b"SUBJECT ", b" b [-Encrypted-]")
 
 
 def test_a_message_without_subject_gets_one() -> None:
