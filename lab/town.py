@@ -6,7 +6,7 @@ A whole town of mail: one Gatepost site, its private Postfix, and everyone it wr
     pgp.test       a partner whose row demands encryption; ann, bob and eve have OpenPGP keys
     tls.test       a partner by verified TLS, whose server shows the right certificate (sink `tls`)
     wrong.test     a partner by verified TLS, whose server shows a wrong one (sink `wrong`)
-    pin.test       a partner by the fingerprint of its certificate (sink `tls`)
+    pin.test       a partner by the fingerprint of its server's certificate (sink `pin`)
 
 The keys' secret halves lie in `gpg`, the outside world's GnuPG home.
 """
@@ -38,13 +38,14 @@ class Town:
     outside: Sink
     tls: Sink
     wrong: Sink
+    pin: Sink
     gpg: Gpg
     authority: Authority
 
     @property
     def sinks(self) -> tuple[Sink, ...]:
         """Every receiver."""
-        return (self.inside, self.outside, self.tls, self.wrong)
+        return (self.inside, self.outside, self.tls, self.wrong, self.pin)
 
     def clear(self) -> None:
         """Forget all that was received and every fault asked for."""
@@ -86,10 +87,12 @@ def build(
     """Make everything and start the receivers, but neither Postfix nor Gatepost."""
     authority = Authority(folder / "ca")
     inside, outside = stack.enter_context(Sink(name="inside")), stack.enter_context(Sink(name="outside"))
-    right = authority.issue("mx.tls.test", "mx.pin.test")
+    right = authority.issue("mx.tls.test")
     tls = stack.enter_context(Sink(name="mx.tls.test", context=right.context()))
     impostor = Authority(folder / "impostor", "Impostor CA").issue("mx.wrong.test")
     wrong = stack.enter_context(Sink(name="mx.wrong.test", context=impostor.context()))
+    pinned = Authority(folder / "unknown", "Unknown CA").issue("mx.pin.test")
+    pin = stack.enter_context(Sink(name="mx.pin.test", context=pinned.context()))
     gpg = Gpg(folder / "gpg")
     stack.callback(gpg.close)
     routes: dict[str, int | str] = {
@@ -97,14 +100,14 @@ def build(
         "plain.test": outside.port,
         "pgp.test": outside.port,
         "tls.test": tls.port,
-        "pin.test": tls.port,
+        "pin.test": pin.port,
         "wrong.test": wrong.port,
     }
     main = {"smtp_tls_security_level": "may", **(postfix_settings or {})}
     postfix = Postfix(folder / "p", hostname="mail.hosp.test", routes=routes, relay_domains=[OWN], settings=main)
     site = GatepostSite(folder / "gatepost", postfix, domains=[OWN], settings=settings).create()
-    built = Town(folder, postfix, site, inside, outside, tls, wrong, gpg, authority)
-    _introduce(built, right.fingerprint)
+    built = Town(folder, postfix, site, inside, outside, tls, wrong, pin, gpg, authority)
+    _introduce(built, pinned.fingerprint)
     return built
 
 
@@ -124,7 +127,7 @@ def _introduce(built: Town, fingerprint: str) -> None:
     ):
         tls = ("--tls", "verify", "--tls-name", names, "--tls-ca", ca)
         site.gatepost(*add, domain, "--demand", "tls", *tls, "--nexthop", f"[127.0.0.1]:{sink.port}")
-    pin = ("--tls", f"fingerprint:{fingerprint}", "--nexthop", f"[127.0.0.1]:{built.tls.port}")
+    pin = ("--tls", f"fingerprint:{fingerprint}", "--nexthop", f"[127.0.0.1]:{built.pin.port}")
     site.gatepost(*add, "pin.test", "--demand", "tls", *pin)
     site.gatepost("key", "generate", "openpgp", "--for", OWN)
     own = folder / "own.asc"
