@@ -19,6 +19,7 @@ from gatepost.decision.demand import Treatment
 from gatepost.decision.ladder import Ladders
 from gatepost.decision.plan import Plan
 from gatepost.decision.reader import read_rules
+from gatepost.decision.release import for_release
 from gatepost.directory.key import Trust
 from gatepost.errors import WorkerError
 from gatepost.gateway.arrival import Arrivals
@@ -55,10 +56,12 @@ def encryptor_of(settings: Settings) -> Encryptor:
     return SequoiaEncryptor()
 
 
-def gateway_of(settings: Settings, database: Database) -> Gateway:
-    """Wire the gateway."""
+def gateway_of(settings: Settings, database: Database, *, releasing: bool = False) -> Gateway:
+    """Wire the gateway; for releasing held copies, with the rules for that."""
     site = site_of(settings)
     rules = read_rules(settings.rules.directory, detectors=frozenset())
+    if releasing:
+        rules = for_release(rules)
     keys = SqlKeys(database)
     encryptor = encryptor_of(settings)
     surveyor = Surveyor(
@@ -82,7 +85,7 @@ def gateway_of(settings: Settings, database: Database) -> Gateway:
         ladders=Ladders(
             encrypt=tuple(map(Treatment, settings.ladder.encrypt)), tls=tuple(map(Treatment, settings.ladder.tls))
         ),
-        no_rung=Treatment(settings.gateway.no_rung),
+        no_rung=Treatment.QUARANTINE if releasing else Treatment(settings.gateway.no_rung),
         surveyor=surveyor,
         protection=Protection(
             authserv_id=settings.authserv_id, tags=rules.tags, encryptor=encryptor, bulk=_InProcess(encryptor)

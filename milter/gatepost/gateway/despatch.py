@@ -77,23 +77,43 @@ class Despatch:
         """Carry a plan out whose copies are built; gives the verdict on the original."""
         held = [one for one in plan.judgements if one.treatment is Treatment.QUARANTINE]
         notice = self._holder.hold(transaction, held) if held else None
-        threads = list(_threads(transaction, plan, outgoing))
-        if threads:
-            self._records.commit(threads)
-        queued: dict[Recipient, str] = {}
-        for one in outgoing:
-            if not one.in_place:
-                queue_id = self._submit(transaction, one, budget)
-                queued.update(dict.fromkeys(one.recipients, queue_id))
+        queued = self._submit_all(transaction, plan, outgoing, budget, but_in_place=True)
         if notice is not None:
             self._notify(transaction, notice, budget)
         verdict = _verdict(transaction, outgoing)
         self.record(transaction, plan, started=started, answer=type(verdict).__name__.lower(), queued=queued)
         return verdict
 
+    def submit(
+        self, transaction: Transaction, plan: Plan, outgoing: Sequence[Outgoing], budget: Budget, *, started: float
+    ) -> None:
+        """Submit every copy of a message whose original is not under way; what stays held is held already."""
+        queued = self._submit_all(transaction, plan, outgoing, budget, but_in_place=False)
+        self.record(transaction, plan, started=started, answer="release", queued=queued)
+
     def close(self) -> None:
         """Write what is still to be recorded."""
         self._records.close()
+
+    def _submit_all(
+        self,
+        transaction: Transaction,
+        plan: Plan,
+        outgoing: Sequence[Outgoing],
+        budget: Budget,
+        *,
+        but_in_place: bool,
+    ) -> dict[Recipient, str]:
+        """Commit the thread rows, then submit copies; gives what the listener called each recipient's."""
+        threads = list(_threads(transaction, plan, outgoing))
+        if threads:
+            self._records.commit(threads)
+        queued: dict[Recipient, str] = {}
+        for one in outgoing:
+            if not (but_in_place and one.in_place):
+                queue_id = self._submit(transaction, one, budget)
+                queued.update(dict.fromkeys(one.recipients, queue_id))
+        return queued
 
     def _submit(self, transaction: Transaction, outgoing: Outgoing, budget: Budget) -> str:
         budget.tick()

@@ -13,7 +13,7 @@ from gatepost.decision import engine
 from gatepost.decision.demand import Demand, Treatment
 from gatepost.decision.facts import RecipientFacts
 from gatepost.decision.ladder import Ladders
-from gatepost.decision.plan import Answer, Copy, Plan
+from gatepost.decision.plan import Answer, Copy, Judgement, Plan
 from gatepost.decision.rules import RuleSet
 from gatepost.decision.view import View
 from gatepost.errors import AddressError
@@ -104,6 +104,24 @@ class Gateway:
             return verdict
         outgoing = self._outgoing(transaction, plan, budget)
         return self._despatch.send(transaction, plan, outgoing, budget, started=started)
+
+    def release(self, transaction: Transaction, budget: Budget) -> tuple[Judgement, ...]:
+        """
+        Send a message that was held to every recipient whose copy may leave; gives what was decided for each.
+
+        The rules must be those for a release, and `no_rung` quarantine. Who is judged `reject` holds up no other.
+        """
+        started = time.monotonic()
+        plan = self.plan(transaction, self._surveyor.facts(transaction))
+        refused = tuple(one for one in plan.judgements if one.treatment is Treatment.REJECT)
+        if refused:
+            left = tuple(one.recipient for one in plan.judgements if one.treatment is not Treatment.REJECT)
+            if not left:
+                return refused
+            return refused + self.release(replace(transaction, recipients=left), budget)
+        outgoing = self._outgoing(transaction, plan, budget)
+        self._despatch.submit(transaction, plan, outgoing, budget, started=started)
+        return plan.judgements
 
     def _outgoing(self, transaction: Transaction, plan: Plan, budget: Budget) -> tuple[Outgoing, ...]:
         """Build every copy that goes on; held ones go into the vault as they came."""

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Protocol
 from uuid import UUID
 
-from gatepost.decision.demand import Demand, Treatment
+from gatepost.decision.demand import Treatment
 from gatepost.decision.plan import Judgement
 from gatepost.errors import VaultError
+from gatepost.gateway.budget import Budget
 from gatepost.message.address import Address
 from gatepost.message.transaction import Transaction
 from gatepost.vault.held import Held, Quarantine
@@ -33,11 +34,11 @@ class DataKeys(Protocol):
 
 
 class Outbound(Protocol):
-    """Decides about a released message and submits its copies. Raises DeliveryError, StorageError, CryptoError."""
+    """The gateway with the rules for a release. Raises DeliveryError, StorageError, CryptoError, WorkerError."""
 
-    def release(self, transaction: Transaction, minimum: Demand) -> tuple[Judgement, ...]:
+    def release(self, transaction: Transaction, budget: Budget) -> tuple[Judgement, ...]:
         """
-        Decide again without the demand `quarantine`, at least `minimum`; submit every copy that may leave.
+        Decide again and submit every copy that may leave.
 
         Gives a judgement for each recipient; those judged `quarantine` or `reject` did not get a copy.
         """
@@ -55,17 +56,14 @@ class Release:
     """Lets held copies go."""
 
     def __init__(
-        self,
-        *,
-        quarantine: Quarantine,
-        data_keys: DataKeys,
-        outbound: Outbound,
-        spool_directory: Path | None = None,
+        self, *, quarantine: Quarantine, data_keys: DataKeys, outbound: Outbound, spool: Path, seconds: float
     ) -> None:
+        """Take the directory for large bodies, and the seconds that one release may take."""
         self._quarantine = quarantine
         self._data_keys = data_keys
         self._outbound = outbound
-        self._spool_directory = spool_directory
+        self._spool = spool
+        self._seconds = seconds
 
     def encrypted(self, held: Held, to: Address | None = None) -> Outcome:
         """
@@ -77,8 +75,8 @@ class Release:
         if held.wrapped_key is None:
             raise VaultError(f"the message of the copy {held.id} is gone")
         data_key = self._data_keys.release(held.id, held.wrapped_key)
-        transaction = self._quarantine.read(chosen, data_key, self._spool_directory)
-        judgements = self._outbound.release(transaction, Demand.ENCRYPT)
+        transaction = self._quarantine.read(chosen, data_key, self._spool)
+        judgements = self._outbound.release(transaction, Budget(self._seconds, lambda: None))
         gone = tuple(one for one in judgements if one.treatment not in _STAYS)
         if gone:
             reached = ", ".join(f"{one.recipient.address} ({one.treatment.value})" for one in gone)

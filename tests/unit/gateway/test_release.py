@@ -12,6 +12,7 @@ from gatepost.crypto import seal
 from gatepost.decision.demand import Demand, Treatment
 from gatepost.decision.plan import Judgement
 from gatepost.errors import DeliveryError, VaultError
+from gatepost.gateway.budget import Budget
 from gatepost.gateway.release import Release
 from gatepost.message.address import parse
 from gatepost.message.body import MemoryBody
@@ -67,15 +68,18 @@ class Out:
 
     def __init__(self, **treatments: Treatment) -> None:
         self._treatments = treatments
-        self.given: list[tuple[Transaction, Demand]] = []
+        self.given: list[Transaction] = []
         self.broken = False
 
-    def release(self, transaction: Transaction, minimum: Demand) -> tuple[Judgement, ...]:
+    def release(self, transaction: Transaction, budget: Budget) -> tuple[Judgement, ...]:
         if self.broken:
             raise DeliveryError("down")
-        self.given.append((transaction, minimum))
+        assert budget.left() > 0
+        self.given.append(transaction)
         return tuple(
-            Judgement(one, Direction.OUT, minimum, (), self._treatments[one.address.local.lower()], ("because",))
+            Judgement(
+                one, Direction.OUT, Demand.ENCRYPT, (), self._treatments[one.address.local.lower()], ("because",)
+            )
             for one in transaction.recipients
         )
 
@@ -90,7 +94,9 @@ class Place:
         self.quarantine = Quarantine(
             store=self.rows, blobs=DirectoryBlobs(directory), public=worker.public, keep=timedelta(days=7)
         )
-        self.release = Release(quarantine=self.quarantine, data_keys=worker, outbound=self.out)
+        self.release = Release(
+            quarantine=self.quarantine, data_keys=worker, outbound=self.out, spool=directory, seconds=60
+        )
         self.held = self.quarantine.hold(MESSAGE, (BOB, CAROL), subject="", cause="a rule", rules=())
 
     def row(self) -> Held:
@@ -99,11 +105,11 @@ class Place:
 
 
 def test_all_go(tmp_path: Path) -> None:
-    """The message as received goes to everybody with at least `encrypt`; then it is gone from the vault."""
+    """The message as received goes to everybody and is then gone from the vault."""
     place = Place(tmp_path, bob=Treatment.OPENPGP, carol=Treatment.OPENPGP)
     outcome = place.release.encrypted(place.held)
-    ((given, minimum),) = place.out.given
-    assert (given.body.read(), given.recipients, minimum) == (b"body\r\n", (BOB, CAROL), Demand.ENCRYPT)
+    (given,) = place.out.given
+    assert (given.body.read(), given.recipients) == (b"body\r\n", (BOB, CAROL))
     assert [one.recipient for one in outcome.gone] == [BOB, CAROL]
     assert outcome.kept == ()
     assert (place.row().state, place.row().wrapped_key) == ("released", None)
@@ -131,7 +137,7 @@ def test_one_recipient_only(tmp_path: Path) -> None:
     """With a recipient named, whatever its case, only that one gets a copy; the other stays held."""
     place = Place(tmp_path, bob=Treatment.OPENPGP)
     place.release.encrypted(place.held, parse(b"bob@X.test"))
-    ((given, _),) = place.out.given
+    (given,) = place.out.given
     assert given.recipients == (BOB,)
     assert (place.row().state, place.row().recipients) == ("held", (CAROL,))
 
