@@ -3,10 +3,11 @@ The gateway, wired: directory, engines, vault and re-injection behind its ports.
 """
 
 import ipaddress
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 from gatepost import secrets
-from gatepost.app import open_database, quarantine_of
+from gatepost.app import open_database, quarantine_of, unix_path
 from gatepost.crypto.openpgp import Encryptor
 from gatepost.crypto.sequoia import SequoiaEncryptor
 from gatepost.db.engine import Database
@@ -29,6 +30,7 @@ from gatepost.gateway.holding import Holding
 from gatepost.gateway.notices import Notices
 from gatepost.gateway.protection import Protection
 from gatepost.gateway.rehearsal import rehearse
+from gatepost.gateway.release import Release
 from gatepost.gateway.survey import Surveyor
 from gatepost.message import address
 from gatepost.message.address import Address
@@ -37,6 +39,7 @@ from gatepost.message.direction import Site
 from gatepost.message.transaction import Client
 from gatepost.mta.reinjection import Listener, Reinjection
 from gatepost.settings import Settings
+from gatepost.workers.key_client import KeyClient
 
 
 def site_of(settings: Settings) -> Site:
@@ -106,6 +109,25 @@ def holding_of(settings: Settings, database: Database) -> Holding:
         per_hour=settings.gateway.notices_per_hour,
     )
     return Holding(quarantine=quarantine_of(settings, database), notices=notices)
+
+
+@contextmanager
+def releasing(settings: Settings) -> Iterator[Release]:
+    """Open what releases held copies; what it recorded is written at the end."""
+    database = open_database(settings.database.url)
+    gateway = gateway_of(settings, database, releasing=True)
+    key_worker = KeyClient(unix_path(settings.keys.socket))
+    try:
+        yield Release(
+            quarantine=quarantine_of(settings, database),
+            data_keys=key_worker,
+            outbound=gateway,
+            spool=settings.gateway.spool,
+            seconds=settings.gateway.max_seconds,
+        )
+    finally:
+        key_worker.close()
+        gateway.close()
 
 
 def reinjection_of(settings: Settings) -> Reinjection:

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gatepost.cli.invocation import invocation
+from gatepost.cli.invocation import invocation, printable
 
 if TYPE_CHECKING:
+    from gatepost.decision.plan import Judgement
     from gatepost.vault.held import Held
 
 app = typer.Typer(help="Held copies: list, show, release, delete.", no_args_is_help=True)
@@ -58,6 +59,41 @@ def show(ctx: typer.Context, name: Id) -> None:
 
 
 @app.command()
+def release(
+    ctx: typer.Context,
+    name: Id,
+    to: Annotated[str | None, typer.Option("--to", help="Only this recipient; the others stay held.")] = None,
+    encrypted: Annotated[
+        bool, typer.Option("--encrypted/--as-is", help="Encrypted, or lift detect rules whose finds were shown.")
+    ] = True,
+    reason: Annotated[str, typer.Option("--reason", help="With --as-is: why, for the record.")] = "",
+) -> None:
+    """Let a held copy go; exit status 1 if it stays held for anyone who was to get it."""
+    if encrypted == bool(reason.strip()):
+        raise typer.BadParameter("--as-is needs --reason TEXT, and --reason goes with --as-is only")
+    from gatepost.app.gateway import releasing
+    from gatepost.message.address import parse
+
+    call = invocation(ctx)
+    with releasing(call.settings) as release:
+        held = release.find(name)
+        recipient = None if to is None else parse(to.encode("utf-8", "surrogateescape"))
+        outcome = release.encrypted(held, recipient) if encrypted else release.as_is(held)
+    value = {
+        "id": str(held.id),
+        "released": [_judged(one) for one in outcome.gone],
+        "held": [_judged(one) for one in outcome.kept],
+    }
+    lines = [f"released to {one.recipient.address} ({one.treatment.value})" for one in outcome.gone]
+    call.emit(value, "\n".join(lines))
+    for one in outcome.kept:
+        line = f"stays held for {one.recipient.address}: {'; '.join(one.reasons)}"
+        typer.echo(f"gatepost: {printable(line)}", err=True)
+    if outcome.kept:
+        raise typer.Exit(1)
+
+
+@app.command()
 def delete(ctx: typer.Context, name: Id) -> None:
     """Delete a held copy for good: its key first, then its bytes."""
     from gatepost.app import open_quarantine
@@ -84,3 +120,11 @@ def _as_json(held: "Held") -> dict[str, object]:
 
 def _names(held: "Held") -> str:
     return ", ".join(one.address.text for one in held.recipients)
+
+
+def _judged(judgement: "Judgement") -> dict[str, object]:
+    return {
+        "address": judgement.recipient.address.text,
+        "treatment": judgement.treatment.value,
+        "reasons": list(judgement.reasons),
+    }

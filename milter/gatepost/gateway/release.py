@@ -65,6 +65,10 @@ class Release:
         self._spool = spool
         self._seconds = seconds
 
+    def find(self, prefix: str) -> Held:
+        """Give the copy whose ID begins so, if it is still held; raises VaultError."""
+        return self._quarantine.find(prefix)
+
     def encrypted(self, held: Held, to: Address | None = None) -> Outcome:
         """
         Send the copy, encrypted, to all its recipients or to one of them.
