@@ -15,6 +15,7 @@ from gatepost.decision.demand import PROTECTING, Demand, Treatment
 from gatepost.decision.engine import decide
 from gatepost.decision.facts import RecipientFacts, Rung
 from gatepost.decision.ladder import Ladders
+from gatepost.decision.reader import rule_files
 from gatepost.decision.rules import RuleSet
 from gatepost.decision.view import View
 from gatepost.directory.partner import Partner
@@ -78,7 +79,7 @@ def read_examples(directory: Path) -> tuple[Example, ...]:
     """Read the examples of every file, which `read_rules` has taken; raises ConfigError with every fault."""
     examples: list[Example] = []
     faults: list[str] = []
-    for path in sorted(directory.glob("*.toml"), key=lambda path: path.name):
+    for path in rule_files(directory):
         entries = tomllib.loads(path.read_text(encoding="utf-8")).get("example", [])
         for position, entry in enumerate(entries if isinstance(entries, list) else [entries], start=1):
             place = f"{path}: example {position}"

@@ -36,9 +36,14 @@ def read_rules(directory: Path, detectors: frozenset[str]) -> RuleSet:
     if not directory.is_dir():
         raise ConfigError(f"{directory}: is no directory; rules are read from the *.toml files in it")
     reading = _Reading(detectors | {UNREADABLE} if detectors else detectors)
-    for path in sorted(directory.glob("*.toml"), key=lambda path: path.name):
+    for path in rule_files(directory):
         reading.file(path)
     return reading.result()
+
+
+def rule_files(directory: Path) -> list[Path]:
+    """List a directory's rules files in reading order; what editors leave behind, `.name`, is no rules file."""
+    return sorted(path for path in directory.glob("*.toml") if not path.name.startswith("."))
 
 
 class _Reading:

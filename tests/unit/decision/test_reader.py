@@ -67,7 +67,7 @@ def test_defaults(rules_of: Read) -> None:
 
 def test_files_by_name_rules_by_position(tmp_path: Path) -> None:
     """The reading order is that of the files' names, then of the rules in a file; other files are left alone."""
-    for name, rules in (("20-b.toml", "cd"), ("10-a.toml", "ba"), ("notes.txt", "x")):
+    for name, rules in (("20-b.toml", "cd"), ("10-a.toml", "ba"), ("notes.txt", "x"), (".#10-a.toml", "y")):
         (tmp_path / name).write_text("".join(rule().replace('"r"', f'"{letter}"') for letter in rules))
 
     assert [found.name for found in read_rules(tmp_path, frozenset()).rules] == ["b", "a", "c", "d"]
