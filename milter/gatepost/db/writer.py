@@ -12,16 +12,17 @@ Rules:
 import json
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Executable, insert
+from sqlalchemy import Connection, Insert, insert
 from sqlalchemy.dialects import postgresql, sqlite
 
 from gatepost.db.engine import Database
+from gatepost.db.statement import Statement
 from gatepost.db.tables import event, thread
 from gatepost.directory.event import Event
 from gatepost.directory.thread import ThreadRow
@@ -34,7 +35,8 @@ MOST_EVENTS = 20_000
 MOST_WAITING = 2_000
 _RETRY_SECONDS = 1.0
 
-_INSERT_EVENT = insert(event)
+_THREAD_COLUMNS = [column.name for column in thread.columns]
+_EVENT_COLUMNS = [column.name for column in event.columns if column.name != "id"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,9 @@ class Writer:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._insert_thread = _insert_ignoring_known(database)
+        dialect = database.writer.dialect
+        self._insert_thread = Statement(_insert_ignoring_known(database), dialect, _THREAD_COLUMNS)
+        self._insert_event = Statement(insert(event), dialect, _EVENT_COLUMNS)
         self._wake = threading.Condition()
         self._jobs: list[_Job] = []
         self._events: deque[Event] = deque()
@@ -120,8 +124,8 @@ class Writer:
     def _transaction(self, rows: Sequence[ThreadRow], events: Iterable[Event]) -> None:
         now = datetime.now(UTC)
         with self._database.writing() as connection:
-            _insert(connection, self._insert_thread, rows, lambda row: _thread_columns(row, now))
-            _insert(connection, _INSERT_EVENT, events, _event_columns)
+            _insert(connection, self._insert_thread, [_thread_columns(row, now) for row in rows])
+            _insert(connection, self._insert_event, map(_event_columns, events))
 
     def _keep(self, events: "deque[Event]", error: StorageError, *, last: bool) -> None:
         """Put events back that could not be written, before those that have come in since."""
@@ -150,15 +154,13 @@ class Writer:
                 logger.error("an event was lost", queue_id=one.queue_id, cause=str(error))
 
 
-def _insert(
-    connection: Connection, statement: Executable, values: Iterable[Any], columns: Callable[[Any], dict[str, Any]]
-) -> None:
-    rows = [columns(value) for value in values]
-    if rows:
-        connection.execute(statement, rows)
+def _insert(connection: Connection, statement: Statement, rows: Iterable[dict[str, Any]]) -> None:
+    parameters: Any = [statement.parameters(row) for row in rows]
+    if parameters:
+        connection.exec_driver_sql(statement.sql, parameters)
 
 
-def _insert_ignoring_known(database: Database) -> Executable:
+def _insert_ignoring_known(database: Database) -> Insert:
     if database.is_sqlite:
         return sqlite.insert(thread).on_conflict_do_nothing()
     return postgresql.insert(thread).on_conflict_do_nothing()

@@ -47,8 +47,8 @@ class TestThreads:
     def test_look_up_searches(self, database: Database) -> None:
         """The look-up, made for every message, is an index search."""
         threads = SqlThreads(database)
-        values = (b"x" * 32,) * (len(threads._order or ()) - 1)
+        values = threads._statement.parameters(dict.fromkeys(threads._names, b"x" * 32))
         with database.reading() as connection:
-            plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {threads._sql}", (*values, 1)).all()
+            plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {threads._statement.sql}", values).all()
 
         assert [line[3] for line in plan] == ["SEARCH thread USING PRIMARY KEY (message_id=?)"]
