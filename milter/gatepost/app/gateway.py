@@ -137,7 +137,7 @@ def reinjection_of(settings: Settings) -> Reinjection:
         tls=_listener(settings.gateway.reinject_tls),
         hostname=settings.gateway.hostname,
         client_certificate=secrets.locate("client.pem", settings.secrets.directory),
-        listener_certificate=settings.secrets.directory / "listener.pem",
+        listener_certificate=secrets.locate("listener.pem", settings.secrets.directory),
     )
 
 

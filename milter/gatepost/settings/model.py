@@ -14,7 +14,6 @@ from pydantic import BaseModel, ConfigDict, Field, computed_field
 from gatepost.settings import kinds
 
 _STATE = "/var/lib/gatepost"
-_RUN = "/run/gatepost"
 
 
 class Section(BaseModel):
@@ -38,7 +37,7 @@ class Gateway(Section):
     """Postfix services, by daemon_name, whose clients are outside even from an internal network."""
     exempt_listeners: tuple[str, ...] = ()
     """Postfix services, by daemon_name, that are left without Gatepost on purpose."""
-    socket: kinds.Socket = f"unix:{_RUN}/milter.sock"
+    socket: kinds.Socket = "unix:/var/spool/postfix/gatepost/milter.sock"
     """Where the milter listens: "unix:/path" or "inet:port@host"."""
     reinject: kinds.HostPort = "127.0.0.1:10025"
     """The re-injection listener of Postfix, "host:port"."""
@@ -87,7 +86,7 @@ class Keys(Section):
 
     min_trust: kinds.Trust = "wkd"
     """The weakest trust with which a key is used; admin > dnssec > wkd > ca > keyserver > harvested."""
-    socket: kinds.UnixSocket = f"unix:{_RUN}/keys.sock"
+    socket: kinds.UnixSocket = "unix:/run/gatepost-keys/keys.sock"
     """Where the key worker listens."""
 
 
@@ -155,7 +154,7 @@ class Dns(Section):
 class Policy(Section):
     """The service that answers Postfix's TLS questions."""
 
-    socket: kinds.UnixSocket = f"unix:{_RUN}/policy.sock"
+    socket: kinds.UnixSocket = "unix:/run/gatepost-policy/policy.sock"
     """Where it listens (socketmap; maps "tls" and "sts")."""
 
 
