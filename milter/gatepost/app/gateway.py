@@ -3,13 +3,11 @@ The gateway, wired: directory, engines, vault and re-injection behind its ports.
 """
 
 import ipaddress
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from gatepost import secrets
 from gatepost.app import open_database, quarantine_of, unix_path
-from gatepost.crypto.openpgp import Encryptor
-from gatepost.crypto.sequoia import SequoiaEncryptor
 from gatepost.db.engine import Database
 from gatepost.db.keys import SqlKeys
 from gatepost.db.notices import SqlNotices
@@ -22,7 +20,6 @@ from gatepost.decision.plan import Plan
 from gatepost.decision.reader import read_rules
 from gatepost.decision.release import for_release
 from gatepost.directory.key import Trust
-from gatepost.errors import WorkerError
 from gatepost.gateway.arrival import Arrivals
 from gatepost.gateway.despatch import Despatch
 from gatepost.gateway.gateway import Gateway
@@ -33,13 +30,12 @@ from gatepost.gateway.rehearsal import rehearse
 from gatepost.gateway.release import Release
 from gatepost.gateway.survey import Surveyor
 from gatepost.message import address
-from gatepost.message.address import Address
-from gatepost.message.body import Body, MemoryBody
 from gatepost.message.direction import Site
 from gatepost.message.transaction import Client
 from gatepost.mta.reinjection import Listener, Reinjection
 from gatepost.settings import Settings
 from gatepost.workers.key_client import KeyClient
+from gatepost.workers.pool import Pool
 
 
 def site_of(settings: Settings) -> Site:
@@ -53,12 +49,6 @@ def site_of(settings: Settings) -> Site:
     )
 
 
-def encryptor_of(settings: Settings) -> Encryptor:
-    """Give the OpenPGP engine that the settings name."""
-    del settings
-    return SequoiaEncryptor()
-
-
 def gateway_of(settings: Settings, database: Database, *, releasing: bool = False) -> Gateway:
     """Wire the gateway; for releasing held copies, with the rules for that."""
     site = site_of(settings)
@@ -66,18 +56,18 @@ def gateway_of(settings: Settings, database: Database, *, releasing: bool = Fals
     if releasing:
         rules = for_release(rules)
     keys = SqlKeys(database)
-    encryptor = encryptor_of(settings)
+    pool = Pool(settings.openpgp.engine, directory=settings.gateway.spool)
     surveyor = Surveyor(
         site=site,
         partners=SqlPartners(database),
         keys=keys,
         threads=SqlThreads(database),
-        encryptor=encryptor,
+        encryptor=pool.encryptor,
         min_trust=Trust[settings.keys.min_trust.upper()],
     )
     arrivals = Arrivals(
         authserv_id=settings.authserv_id,
-        opener=_NoKeyWorker(),
+        opener=KeyClient(unix_path(settings.keys.socket)),
         keys=keys,
         in_thread=surveyor.in_thread,
         inline=settings.openpgp.inline,
@@ -90,9 +80,7 @@ def gateway_of(settings: Settings, database: Database, *, releasing: bool = Fals
         ),
         no_rung=Treatment.QUARANTINE if releasing else Treatment(settings.gateway.no_rung),
         surveyor=surveyor,
-        protection=Protection(
-            authserv_id=settings.authserv_id, tags=rules.tags, encryptor=encryptor, bulk=_InProcess(encryptor)
-        ),
+        protection=Protection(authserv_id=settings.authserv_id, tags=rules.tags, encryption=pool),
         arrivals=arrivals,
         despatch=Despatch(
             records=Writer(database), holder=holding_of(settings, database), submitter=reinjection_of(settings)
@@ -161,18 +149,3 @@ def explain(
         raw, site=site_of(settings), sender=sender, recipients=recipients, subject=subject, client=client
     )
     return gateway.plan(transaction, gateway.survey(transaction).facts)
-
-
-class _NoKeyWorker:
-    def open(self, ciphertext: bytes, recipient: Address, sender: str) -> None:
-        del ciphertext, recipient, sender
-        raise WorkerError("the key worker is not there")
-
-
-class _InProcess:
-    def __init__(self, encryptor: Encryptor) -> None:
-        self._encryptor = encryptor
-
-    def encrypt(self, plaintext: Iterable[bytes], certificates: Sequence[bytes], on_wait: object) -> Body:
-        del on_wait
-        return MemoryBody(self._encryptor.encrypt(b"".join(plaintext), certificates))

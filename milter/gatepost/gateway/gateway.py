@@ -10,7 +10,7 @@ import time
 from dataclasses import replace
 
 from gatepost.decision import engine
-from gatepost.decision.demand import Demand, Treatment
+from gatepost.decision.demand import Treatment
 from gatepost.decision.facts import RecipientFacts
 from gatepost.decision.ladder import Ladders
 from gatepost.decision.plan import Answer, Copy, Judgement, Plan
@@ -86,7 +86,7 @@ class Gateway:
         view = self._view(transaction, facts, complete=True)
         known = tuple(
             self._surveyor.with_rungs(one)
-            if one.direction is Direction.OUT and engine.demand_of(view, one, self._rules).demand > Demand.NONE
+            if one.direction is Direction.OUT and engine.may_demand(view, one, self._rules)
             else one
             for one in facts
         )

@@ -62,4 +62,4 @@ def _subject(transaction: Transaction) -> str:
 
 
 def _cause(judgement: Judgement) -> str:
-    return judgement.reasons[-1] if judgement.reasons else "the site's rules"
+    return "; ".join(judgement.reasons)

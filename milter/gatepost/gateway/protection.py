@@ -6,29 +6,24 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol
 
 from gatepost.crypto import pgpmime
-from gatepost.crypto.openpgp import Encryptor
 from gatepost.decision.demand import Treatment
 from gatepost.decision.plan import Copy
 from gatepost.directory.key import Key
 from gatepost.gateway import own_fields
 from gatepost.gateway.budget import Budget
 from gatepost.message import subject
-from gatepost.message.body import Body, MemoryBody
+from gatepost.message.body import Body
 from gatepost.message.edit import Append, Change, Edit, Form
 from gatepost.message.field import Field, named
 from gatepost.message.subject import Tags
 from gatepost.message.transaction import Transaction
 
-_BULK = 1 << 18  # octets: above this the engine would keep the interpreter from all other messages for too long
 
+class Encryption(Protocol):
+    """Encrypts messages of any size. Thread-safe; raises CryptoError, WorkerError."""
 
-class BulkEncryptor(Protocol):
-    """Encrypts what is large, in a process of its own. Thread-safe; raises CryptoError, WorkerError."""
-
-    def encrypt(
-        self, plaintext: Iterable[bytes], certificates: Sequence[bytes], on_wait: Callable[[], None]
-    ) -> Body:
-        """Encrypt to every certificate; gives ASCII armor. Calls `on_wait` at least every few seconds."""
+    def encrypt(self, pieces: Iterable[bytes], certificates: Sequence[bytes], on_wait: Callable[[], None]) -> Body:
+        """Encrypt to every certificate; gives ASCII armor. Calls `on_wait` every few seconds."""
 
 
 ROUTE = b"Gatepost-Route"
@@ -37,11 +32,10 @@ ROUTE = b"Gatepost-Route"
 class Protection:
     """Builds the forms of outgoing copies."""
 
-    def __init__(self, *, authserv_id: str, tags: Tags, encryptor: Encryptor, bulk: BulkEncryptor) -> None:
+    def __init__(self, *, authserv_id: str, tags: Tags, encryption: Encryption) -> None:
         self._authserv_id = authserv_id.lower().encode("ascii")
         self._tags = tags
-        self._encryptor = encryptor
-        self._bulk = bulk
+        self._encryption = encryption
 
     def form(self, transaction: Transaction, copy: Copy, budget: Budget, *, for_outsiders: bool) -> Form:
         """Build one copy's form; nothing is sent."""
@@ -60,11 +54,8 @@ class Protection:
         return Form(tuple(edits))
 
     def _armor(self, transaction: Transaction, keys: Sequence[Key], budget: Budget) -> Body:
-        certificates = [key.certificate for key in keys]
         plaintext = pgpmime.plaintext_of(transaction.fields, transaction.body.chunks())
-        if transaction.body.size > _BULK:
-            return self._bulk.encrypt(plaintext, certificates, budget.tick)
-        return MemoryBody(self._encryptor.encrypt(b"".join(plaintext), certificates))
+        return self._encryption.encrypt(plaintext, [key.certificate for key in keys], budget.tick)
 
 
 def replaced_content(fields: Iterable[Field], content: Iterable[Field]) -> Iterator[Edit]:
