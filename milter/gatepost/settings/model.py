@@ -9,7 +9,7 @@ import socket as system
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, computed_field
+from pydantic import BaseModel, ConfigDict, Field, computed_field, model_validator
 
 from gatepost.settings import kinds
 
@@ -63,6 +63,18 @@ class Gateway(Section):
     """Notices to one sender in an hour."""
     log_format: Literal["text", "json"] = "text"
     """Form of log lines."""
+
+    @model_validator(mode="after")
+    def _agree(self) -> "Gateway":
+        """Refuse values that contradict each other."""
+        both = sorted({*self.inside_listeners} & {*self.outside_listeners})
+        if both:
+            raise ValueError(
+                f"inside_listeners and outside_listeners both name {', '.join(both)}; allowed: one of them"
+            )
+        if self.reinject == self.reinject_tls:
+            raise ValueError(f"reinject and reinject_tls are both {self.reinject}; allowed: a port for each")
+        return self
 
 
 class Postfix(Section):

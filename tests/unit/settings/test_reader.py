@@ -92,6 +92,20 @@ def test_a_wrong_value_is_refused(write: Write, section: str, line: str) -> None
     assert fault.startswith(f"[{section}] {line.split(' ', maxsplit=1)[0]}: ")
 
 
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ('outside_listeners = ["smtp", "submission"]', "both name submission"),
+        ('reinject = "127.0.0.1:10027"', "are both 127.0.0.1:10027"),
+    ],
+)
+def test_values_that_contradict_each_other_are_refused(write: Write, line: str, told: str) -> None:
+    """A listener is inside or outside; copies for verified TLS have a listener of their own."""
+    (fault,) = faults(write(f"{MINIMAL}{line}\n"))
+    assert fault.startswith("[gateway]: ")
+    assert told in fault
+
+
 def test_a_wrong_domain_is_one_fault(write: Write) -> None:
     """A list whose only entry is wrong is not also called too short."""
     assert len(faults(write('[gateway]\ninternal_domains = ["hosp test"]\n'))) == 1
