@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from gatepost import secrets
-from gatepost.app import open_database, quarantine_of, unix_path
+from gatepost.app import open_database, quarantine_of
+from gatepost.app.keys import key_client_of, pool_of
 from gatepost.db.engine import Database
 from gatepost.db.keys import SqlKeys
 from gatepost.db.notices import SqlNotices
@@ -34,8 +35,6 @@ from gatepost.message.direction import Site
 from gatepost.message.transaction import Client
 from gatepost.mta.reinjection import Listener, Reinjection
 from gatepost.settings import Settings
-from gatepost.workers.key_client import KeyClient
-from gatepost.workers.pool import Pool
 
 
 def site_of(settings: Settings) -> Site:
@@ -56,7 +55,7 @@ def gateway_of(settings: Settings, database: Database, *, releasing: bool = Fals
     if releasing:
         rules = for_release(rules)
     keys = SqlKeys(database)
-    pool = Pool(settings.openpgp.engine, directory=settings.gateway.spool)
+    pool = pool_of(settings)
     surveyor = Surveyor(
         site=site,
         partners=SqlPartners(database),
@@ -67,7 +66,7 @@ def gateway_of(settings: Settings, database: Database, *, releasing: bool = Fals
     )
     arrivals = Arrivals(
         authserv_id=settings.authserv_id,
-        opener=KeyClient(unix_path(settings.keys.socket)),
+        opener=key_client_of(settings),
         keys=keys,
         in_thread=surveyor.in_thread,
         inline=settings.openpgp.inline,
@@ -104,7 +103,7 @@ def releasing(settings: Settings) -> Iterator[Release]:
     """Open what releases held copies; what it recorded is written at the end."""
     database = open_database(settings.database.url)
     gateway = gateway_of(settings, database, releasing=True)
-    key_worker = KeyClient(unix_path(settings.keys.socket))
+    key_worker = key_client_of(settings)
     try:
         yield Release(
             quarantine=quarantine_of(settings, database),

@@ -3,21 +3,17 @@ The services that a site runs, each until SIGTERM.
 """
 
 import os
-import signal
-import threading
 from pathlib import Path
 
-from gatepost import log, secrets
+from gatepost import log
 from gatepost.app import open_database, unix_path
 from gatepost.app.gateway import gateway_of
-from gatepost.crypto.gnupg_engine import GnupgDecryptor
-from gatepost.db.keys import KeyTable, SqlKeys
+from gatepost.app.keys import serve_keys
 from gatepost.db.partners import SqlPartners
 from gatepost.mta import adapter
 from gatepost.settings import Settings
 from gatepost.transport import policy, socketmap
 from gatepost.workers import notify
-from gatepost.workers.keys import Callers, KeyHolder, KeyServer
 from gatepost.workers.supervisor import Supervisor
 
 _DRAIN_SECONDS = 20.0
@@ -44,19 +40,7 @@ def run_milter(settings: Settings) -> None:
 def run_keys(settings: Settings) -> None:
     """Serve private-key operations until SIGTERM."""
     log.configure(settings.gateway.log_format)
-    database = open_database(settings.database.url)
-    holder = KeyHolder(
-        own=KeyTable(database),
-        partners=SqlKeys(database),
-        decryptor=GnupgDecryptor(),
-        keys_private=secrets.read("keys", settings.secrets.directory).reveal(),
-        vault_private=secrets.read("vault", settings.secrets.directory).reveal(),
-    )
-    with KeyServer(unix_path(settings.keys.socket), holder, Callers()) as server:
-        # shutdown() waits for serve_forever(), so a signal's handler must not call it in the same thread
-        signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
-        notify.ready()
-        server.serve_forever()
+    serve_keys(settings, notify.ready)
 
 
 def run_policy(settings: Settings) -> None:

@@ -17,7 +17,7 @@ import typer
 from typer.core import TyperGroup
 
 from gatepost import __version__
-from gatepost.cli import db, doctor, explain, init, partner, quarantine, rules, run, setup, why
+from gatepost.cli import db, doctor, explain, init, key, partner, quarantine, rules, run, setup, why
 from gatepost.cli.invocation import Invocation
 
 DEFAULT_CONFIG = Path("/etc/gatepost/gatepost.toml")
@@ -93,6 +93,7 @@ app.command(name="init")(init.init)
 app.command(name="run")(run.run)
 app.add_typer(setup.app, name="setup")
 app.add_typer(partner.app, name="partner")
+app.add_typer(key.app, name="key")
 app.command(name="explain")(explain.explain)
 app.command(name="why")(why.why)
 app.add_typer(quarantine.app, name="quarantine")

@@ -44,6 +44,7 @@ _MAX_OUTPUT = 128 << 20  # octets: bombs end here
 _REMEMBERED = 1024  # certificates in one keyring, results kept
 _HOMES = 32  # private keys that have a home at one time
 _OPTIONS = ["--no-options", "--no-auto-check-trustdb", "--trust-model", "always", "--no-auto-key-retrieve"]
+_UNLOCKED = ["--pinentry-mode", "loopback", "--passphrase", ""]
 _ALGORITHMS = {"1": "RSA", "2": "RSA", "3": "RSA", "16": "ElGamal", "17": "DSA", "20": "ElGamal"}
 
 
@@ -70,7 +71,8 @@ class _TimedGpg(gnupg.GPG):  # type: ignore[misc]  # python-gnupg has no types
 class _Home:
     """One throw-away home of gpg; its path is short, since the agent's socket lies in it."""
 
-    def __init__(self) -> None:
+    def __init__(self, program: str = "gpg") -> None:
+        self.program = program
         self.path = tempfile.mkdtemp(prefix="gp-", dir="/tmp")  # mkdtemp gives it mode 0700
         self.close = weakref.finalize(self, _remove_home, self.path)
         self._fingerprints: dict[bytes, tuple[str, ...]] = {}
@@ -83,7 +85,9 @@ class _Home:
 
     def new_gpg(self) -> Any:  # noqa: ANN401 - python-gnupg has no types
         """Give a fresh runner in this home."""
-        return _TimedGpg(gnupghome=self.path, options=_OPTIONS, env={**os.environ, "LC_ALL": "C"})
+        return _TimedGpg(
+            gpgbinary=self.program, gnupghome=self.path, options=_OPTIONS, env={**os.environ, "LC_ALL": "C"}
+        )
 
     @property
     def held(self) -> int:
@@ -107,11 +111,12 @@ class _Home:
             return ()
         return tuple(dict.fromkeys(fingerprint for fingerprint in result.fingerprints if fingerprint))
 
-    def run(self, *arguments: str) -> bytes:
-        """Run gpg on this home without input; gives its output, empty where it failed."""
-        command = ["gpg", "--homedir", self.path, "--batch", "--no-tty", *_OPTIONS, *arguments]
+    def run(self, *arguments: str, data: bytes = b"", batch: bool = True) -> bytes:
+        """Run gpg on this home; gives its output, empty where it failed."""
+        mode = ["--batch"] if batch else []
+        command = [self.program, "--homedir", self.path, *mode, "--no-tty", *_OPTIONS, *arguments]
         try:
-            done = subprocess.run(command, capture_output=True, check=False, timeout=_SECONDS)
+            done = subprocess.run(command, input=data, capture_output=True, check=False, timeout=_SECONDS)
         except (OSError, subprocess.TimeoutExpired) as error:
             raise WorkerError(f"gpg cannot be run: {error}") from error
         return done.stdout if done.returncode == 0 else b""
@@ -128,9 +133,10 @@ def _remove_home(path: str) -> None:
 class GnupgEncryptor:
     """Implements Encryptor. Thread-safe; `close` removes gpg's home."""
 
-    def __init__(self, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+    def __init__(self, program: str = "gpg", clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self._program = program
         self._clock = clock
-        self._home = _Home()
+        self._home = _Home(program)
         self._lock = threading.Lock()
         self._parsed = lru_cache(maxsize=_REMEMBERED)(self._parse)
 
@@ -180,7 +186,7 @@ class GnupgEncryptor:
         """Give a home that holds these certificates; a crowded one is left for a new one."""
         with self._lock:
             if self._home.held > _REMEMBERED:
-                self._home = _Home()  # the old one is removed once nobody uses it
+                self._home = _Home(self._program)  # the old one is removed once nobody uses it
             home = self._home
         for data in certificates:
             home.import_keys(data)
@@ -190,7 +196,7 @@ class GnupgEncryptor:
         guard.check_size(data, guard.MAX_KEYRING, "the key file")
         if not data.strip():
             raise CryptoError("no OpenPGP certificate found: the file is empty or holds something else")
-        home = _Home()
+        home = _Home(self._program)
         try:
             fingerprints = home.import_keys(data)
             if not fingerprints:
@@ -271,7 +277,8 @@ def _unescaped(text: str) -> str:
 class GnupgDecryptor:
     """Implements Decryptor. Thread-safe; `close` removes every home."""
 
-    def __init__(self) -> None:
+    def __init__(self, program: str = "gpg") -> None:
+        self._program = program
         self._homes: OrderedDict[bytes, _Home] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -306,7 +313,7 @@ class GnupgDecryptor:
         with self._lock:
             home = self._homes.pop(digest, None)
             if home is None or home.held > _REMEMBERED:
-                home = _Home()
+                home = _Home(self._program)
                 if not home.import_keys(private):
                     home.close()
                     raise CryptoError(UNDECRYPTABLE)
@@ -340,3 +347,73 @@ def _verification(result: Any, known: set[str]) -> Verification:  # noqa: ANN401
     if result.problems or not result.valid or not signers or not signers <= known:
         return Verification("fail")
     return Verification("pass", min(signers).upper())
+
+
+class GnupgKeys:
+    """Makes private keys and takes them from files."""
+
+    def __init__(self, program: str = "gpg") -> None:
+        self._program = program
+
+    def generate(self, user_id: str, days: int) -> tuple[bytes, bytes]:
+        """Make a key for signing and encryption (Ed25519, Cv25519); gives its public and its private half."""
+        home = _Home(self._program)
+        try:
+            home.run(*_UNLOCKED, "--quick-gen-key", user_id, "future-default", "default", f"{days}d")
+            return _halves(home)
+        finally:
+            home.close()
+
+    def read_private(self, data: bytes, passphrase: str) -> tuple[bytes, bytes]:
+        """
+        Read one private key, taking its passphrase off; gives its public and its private half.
+
+        Raises CryptoError where the data is none, several, or does not open with the passphrase.
+        """
+        guard.check_size(data, guard.MAX_CERTIFICATE, "the private key")
+        home = _Home(self._program)
+        try:
+            return self._read_private(home, data, passphrase)
+        finally:
+            home.close()
+
+    def _read_private(self, home: _Home, data: bytes, passphrase: str) -> tuple[bytes, bytes]:
+        home.run(*_UNLOCKED, "--import", data=data)
+        secret = [
+            record for record in _records(home.run("--with-colons", "--list-secret-keys")) if record[0] == "sec"
+        ]
+        if len(secret) != 1:
+            raise CryptoError(f"one private OpenPGP key is needed in a file, not {len(secret)}")
+        if _is_locked(home):
+            if not passphrase:
+                raise CryptoError("the private key is protected by a passphrase; give it with --passphrase-file")
+            # gpg asks for the old passphrase, and then for the new one, which is empty, as often as it likes
+            answers = passphrase.encode() + b"\n" * 16
+            home.run(
+                "--pinentry-mode",
+                "loopback",
+                "--command-fd",
+                "0",
+                "--change-passphrase",
+                secret[0][4],
+                data=answers,
+                batch=False,
+            )
+            if _is_locked(home):
+                raise CryptoError("the passphrase does not open the private key")
+        return _halves(home)
+
+
+def _halves(home: _Home) -> tuple[bytes, bytes]:
+    public, private = home.run("--export"), home.run(*_UNLOCKED, "--export-secret-keys")
+    if not public or not private:
+        raise CryptoError("gpg did not give the key out")
+    return public, private
+
+
+def _is_locked(home: _Home) -> bool:
+    """Tell whether the agent holds a key under a passphrase (`C` in KEYINFO: it is in clear)."""
+    command = ["gpg-connect-agent", "--homedir", home.path, "keyinfo --list", "/bye"]
+    done = subprocess.run(command, capture_output=True, check=False, timeout=_SECONDS)
+    lines = [line.split() for line in done.stdout.decode("ascii", "replace").splitlines()]
+    return any(line[7] == "P" for line in lines if line[:2] == ["S", "KEYINFO"])

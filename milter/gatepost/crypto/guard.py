@@ -17,6 +17,7 @@ from gatepost.message.address import normal_domain
 MAX_CERTIFICATE = 256 << 10  # octets; third-party signatures by the thousand have been used to choke readers
 MAX_KEYRING = 16 << 20  # octets of a file with many certificates
 MIN_RSA_BITS = 2048
+PRIVATE = " comes with its private half: give its public half, or import it as a key of ours with --private"
 
 _WEAK = frozenset({"DSA", "ElGamal"})
 

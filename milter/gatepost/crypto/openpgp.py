@@ -42,6 +42,11 @@ class Opened:
     verification: Verification
 
 
+def private_context(fingerprint: str) -> bytes:
+    """Give the context under which a private key is sealed."""
+    return b"gatepost key " + fingerprint.encode("ascii")
+
+
 class Encryptor(Protocol):
     """
     Encrypts to public keys. Thread-safe.

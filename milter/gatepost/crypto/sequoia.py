@@ -104,6 +104,11 @@ class SequoiaEncryptor:
         return found[0].cert
 
 
+def armored(certificate: bytes) -> str:
+    """Give a certificate as ASCII armor."""
+    return pysequoia.armor(certificate, pysequoia.ArmorKind.PublicKey)
+
+
 def _first_line(error: Exception) -> str:
     """Sequoia's errors may carry a backtrace below their first line."""
     return str(error).partition("\n")[0]
@@ -123,7 +128,7 @@ def _parse(data: bytes) -> tuple[_Parsed, ...]:
 def _parse_one(cert: pysequoia.Cert) -> _Parsed:
     fingerprint = cert.fingerprint.upper()
     if cert.has_secret_keys:
-        raise CryptoError(f"key {fingerprint} comes with its private half, where only the public half is expected")
+        raise CryptoError(f"key {fingerprint}{guard.PRIVATE}")
     data = bytes(cert)
     guard.check_size(data, guard.MAX_CERTIFICATE, f"certificate {fingerprint}")
     try:

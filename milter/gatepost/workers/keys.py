@@ -24,7 +24,7 @@ from typing import Any, Protocol
 from uuid import UUID
 
 from gatepost.crypto import pgpmime, seal
-from gatepost.crypto.openpgp import Decryptor
+from gatepost.crypto.openpgp import Decryptor, private_context
 from gatepost.directory.key import Key, Keys
 from gatepost.errors import AddressError, CryptoError, GatepostError, WorkerError
 from gatepost.log import logger
@@ -44,11 +44,6 @@ class OwnKeys(Protocol):
 
     def sealed(self, address: Address, kind: str) -> tuple[tuple[Key, bytes], ...]:
         """Give our own keys for an address, best owner first, with their sealed private halves."""
-
-
-def private_context(fingerprint: str) -> bytes:
-    """Give the context under which a private key is sealed."""
-    return b"gatepost key " + fingerprint.encode("ascii")
 
 
 @dataclass(frozen=True, slots=True)

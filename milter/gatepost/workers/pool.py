@@ -56,14 +56,17 @@ class FileBody:
 class Pool:
     """Encrypts messages of any size with one engine. Thread-safe; processes start with the first large message."""
 
-    def __init__(self, engine: str, *, directory: Path | None = None, workers: int = 0) -> None:
-        """Take the engine (one of ENGINES), the directory for files, and the number of processes (0: CPUs)."""
+    def __init__(
+        self, engine: str, *, program: str = "gpg", directory: Path | None = None, workers: int = 0
+    ) -> None:
+        """Take the engine (one of ENGINES), gpg's program, the directory for files, the number of processes."""
         self._engine = engine
+        self._program = program
         self._directory = directory
         self._workers = workers or os.cpu_count() or 1
         self._lock = threading.Lock()
         self._processes: ProcessPool | None = None
-        self.encryptor = _encryptor(engine)
+        self.encryptor = _encryptor(engine, program)
 
     def encrypt(self, pieces: Iterable[bytes], certificates: Sequence[bytes], on_wait: Callable[[], None]) -> Body:
         """
@@ -95,7 +98,7 @@ class Pool:
             gathered.clear()
             plain.writelines(rest)
             plain.flush()
-            arguments = (self._engine, _path(plain), _path(armored), tuple(certificates))
+            arguments = (self._engine, self._program, _path(plain), _path(armored), tuple(certificates))
             self._await(self._started().schedule(_encrypt, args=arguments, timeout=_SECONDS), on_wait)
         return FileBody(armored)
 
@@ -147,17 +150,17 @@ def _path(file: IO[bytes]) -> str:
 
 
 @cache
-def _encryptor(engine: str) -> Encryptor:
+def _encryptor(engine: str, program: str) -> Encryptor:
     """Give this process's engine."""
     if engine == "gnupg":
         from gatepost.crypto.gnupg_engine import GnupgEncryptor  # noqa: PLC0415 - only where it is chosen
 
-        return GnupgEncryptor()
+        return GnupgEncryptor(program)
     from gatepost.crypto.sequoia import SequoiaEncryptor  # noqa: PLC0415 - the same
 
     return SequoiaEncryptor()
 
 
-def _encrypt(engine: str, source: str, target: str, certificates: Sequence[bytes]) -> None:
+def _encrypt(engine: str, program: str, source: str, target: str, certificates: Sequence[bytes]) -> None:
     """Run in the worker process."""
-    _encryptor(engine).encrypt_file(Path(source), Path(target), certificates)
+    _encryptor(engine, program).encrypt_file(Path(source), Path(target), certificates)

@@ -12,14 +12,14 @@ from uuid import uuid4
 import pytest
 
 from gatepost.crypto import seal
-from gatepost.crypto.openpgp import Opened, Verification
+from gatepost.crypto.openpgp import Opened, Verification, private_context
 from gatepost.directory.key import Key, Trust, owners
 from gatepost.errors import CryptoError, StorageError, WorkerError
 from gatepost.message.address import Address, parse
 from gatepost.vault.held import key_context
 from gatepost.workers import frames
 from gatepost.workers.key_client import KeyClient
-from gatepost.workers.keys import Callers, KeyHolder, KeyServer, private_context
+from gatepost.workers.keys import Callers, KeyHolder, KeyServer
 
 KEYS_PRIVATE, KEYS_PUBLIC = seal.new_pair()
 VAULT_PRIVATE, VAULT_PUBLIC = seal.new_pair()

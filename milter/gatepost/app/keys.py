@@ -1,0 +1,62 @@
+"""
+Keys, wired: the key worker, the way to it, the encryption pool, and the key table for administrators.
+"""
+
+import signal
+import threading
+from collections.abc import Callable
+
+from gatepost import secrets
+from gatepost.app import open_database, unix_path
+from gatepost.crypto.gnupg_engine import GnupgDecryptor, GnupgKeys
+from gatepost.crypto.sequoia import SequoiaEncryptor
+from gatepost.db.keys import KeyTable, SqlKeys
+from gatepost.gateway.keyring import Keyring
+from gatepost.settings import Settings
+from gatepost.workers.key_client import KeyClient
+from gatepost.workers.keys import Callers, KeyHolder, KeyServer
+from gatepost.workers.pool import Pool
+
+
+def pool_of(settings: Settings) -> Pool:
+    """Give the encryption pool with the engine that the settings name."""
+    return Pool(settings.openpgp.engine, program=settings.openpgp.gpg, directory=settings.gateway.spool)
+
+
+def key_client_of(settings: Settings) -> KeyClient:
+    """Give the way to the key worker."""
+    return KeyClient(unix_path(settings.keys.socket))
+
+
+def keyring_of(settings: Settings) -> Keyring:
+    """Give the key table as administrators edit it; raises ConfigError."""
+    return Keyring(
+        table=KeyTable(open_database(settings.database.url)),
+        reader=SequoiaEncryptor(),
+        maker=GnupgKeys(settings.openpgp.gpg),
+        public=lambda: secrets.read_public("keys", settings.secrets.directory),
+    )
+
+
+def serve_keys(settings: Settings, ready: Callable[[], None]) -> None:
+    """Serve private-key operations until SIGTERM or SIGINT; calls `ready` once the socket is there."""
+    database = open_database(settings.database.url)
+    decryptor = GnupgDecryptor(settings.openpgp.gpg)
+    holder = KeyHolder(
+        own=KeyTable(database),
+        partners=SqlKeys(database),
+        decryptor=decryptor,
+        keys_private=secrets.read("keys", settings.secrets.directory).reveal(),
+        vault_private=secrets.read("vault", settings.secrets.directory).reveal(),
+    )
+    server = KeyServer(unix_path(settings.keys.socket), holder, Callers())
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # `shutdown` waits for the loop to end, which this very thread runs
+        signal.signal(number, lambda *_: threading.Thread(target=server.shutdown).start())
+    ready()
+    try:
+        server.serve_forever(poll_interval=0.2)
+    finally:
+        server.server_close()
+        decryptor.close()
+        database.close()

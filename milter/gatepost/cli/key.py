@@ -1,0 +1,182 @@
+"""
+The commands `gatepost key`: OpenPGP keys, partners' and the site's own.
+
+With --json a key is an object with fingerprint, kind, owner, own, trust, expires, source and
+refusal (why mail is not encrypted to it; empty if it is). `import`, `generate`, `list`, `show` and
+`trust` print `{"keys": [KEY, ...]}`, `remove` `{"removed": FINGERPRINT}`, `export` `{"armored": TEXT}`.
+"""
+
+import sys
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gatepost.cli.invocation import Invocation, invocation
+
+if TYPE_CHECKING:
+    from gatepost.directory.key import Key
+    from gatepost.gateway.keyring import Keyring
+
+app = typer.Typer(help="Keep OpenPGP keys, theirs and ours.", no_args_is_help=True)
+
+Files = Annotated[list[str], typer.Argument(metavar="FILE...", help="Armored or binary key files, - for stdin.")]
+Owner = Annotated[str, typer.Option("--for", metavar="ADDRESS-OR-DOMAIN", help="Whose key it is.")]
+Fingerprint = Annotated[str, typer.Argument(help="The key's fingerprint, its beginning or its end.")]
+
+
+class Kind(StrEnum):
+    """What can be made."""
+
+    OPENPGP = "openpgp"
+    SMIME = "smime"
+
+
+class Level(StrEnum):
+    """How well a key is known to be its owner's."""
+
+    ADMIN = "admin"
+    DNSSEC = "dnssec"
+    WKD = "wkd"
+    CA = "ca"
+    KEYSERVER = "keyserver"
+    HARVESTED = "harvested"
+
+
+@app.command(name="import")
+def import_(
+    ctx: typer.Context,
+    files: Files,
+    owner: Owner = "",
+    private: Annotated[bool, typer.Option("--private", help="The files hold private keys of ours.")] = False,
+    passphrase_file: Annotated[
+        Path | None, typer.Option(help="File with the private keys' passphrase; asked for on a terminal.")
+    ] = None,
+) -> None:
+    """Store keys from files; without --for under every address that their user IDs name."""
+    call = invocation(ctx)
+    ring = _ring(call)
+    contents = [(name, _content(name)) for name in files]
+    if private:
+        passphrase = _passphrase(passphrase_file)
+        keys = [key for name, data in contents for key in ring.add_private(name, data, owner, passphrase)]
+    else:
+        keys = list(ring.read(contents, owner))
+        ring.add(keys)
+    _emit(call, ring, keys)
+
+
+@app.command()
+def generate(
+    ctx: typer.Context,
+    kind: Annotated[Kind, typer.Argument(help="What to make.")],
+    owner: Annotated[str, typer.Option("--for", metavar="ADDRESS-OR-DOMAIN", help="Whose key it is.")],
+    days: Annotated[int, typer.Option(min=1, max=36500, help="Days until it expires.")] = 1095,
+) -> None:
+    """Make a key of ours for an address or a whole domain; `key export` gives the half for partners."""
+    from gatepost.errors import DirectoryError
+
+    if kind is Kind.SMIME:
+        raise DirectoryError("S/MIME certificates are not made by this version; make an OpenPGP key")
+    call = invocation(ctx)
+    ring = _ring(call)
+    _emit(call, ring, ring.generate(owner, days))
+
+
+@app.command(name="list")
+def list_(ctx: typer.Context) -> None:
+    """List all keys."""
+    call = invocation(ctx)
+    ring = _ring(call)
+    _emit(call, ring, ring.rows())
+
+
+@app.command()
+def show(ctx: typer.Context, fingerprint: Fingerprint) -> None:
+    """Show one key under each of its owners."""
+    call = invocation(ctx)
+    ring = _ring(call)
+    _emit(call, ring, ring.find(fingerprint))
+
+
+@app.command()
+def trust(
+    ctx: typer.Context, fingerprint: Fingerprint, level: Annotated[Level, typer.Argument(help="The level.")]
+) -> None:
+    """Set how well a key is known to be its owner's."""
+    from gatepost.directory.key import Trust
+
+    call = invocation(ctx)
+    ring = _ring(call)
+    _emit(call, ring, ring.trust(fingerprint, Trust[level.name]))
+
+
+@app.command()
+def remove(ctx: typer.Context, fingerprint: Fingerprint, owner: Owner = "") -> None:
+    """Delete a key, its private half included; with --for under that owner only."""
+    call = invocation(ctx)
+    removed = _ring(call).remove(fingerprint, owner)
+    call.emit({"removed": removed}, f"removed {removed}")
+
+
+@app.command()
+def export(ctx: typer.Context, fingerprint: Fingerprint) -> None:
+    """Print a key's public half as ASCII armor."""
+    from gatepost.crypto.sequoia import armored
+
+    call = invocation(ctx)
+    text = armored(_ring(call).find(fingerprint)[0].certificate)
+    call.emit({"armored": text}, text.rstrip("\n"))
+
+
+def _ring(call: Invocation) -> "Keyring":
+    from gatepost.app.keys import keyring_of
+
+    return keyring_of(call.settings)
+
+
+def _content(name: str) -> bytes:
+    return sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+
+
+def _passphrase(file: Path | None) -> str:
+    if file is not None:
+        return file.read_text(encoding="utf-8").rstrip("\r\n")
+    if not sys.stdin.isatty():
+        return ""
+    return str(
+        typer.prompt("Passphrase (empty if none)", default="", hide_input=True, show_default=False, err=True)
+    )
+
+
+def _emit(call: Invocation, ring: "Keyring", keys: Sequence["Key"]) -> None:
+    values = [
+        {
+            "fingerprint": key.fingerprint,
+            "kind": key.kind,
+            "owner": key.owner,
+            "own": key.own,
+            "trust": key.trust.name.lower(),
+            "expires": key.expires.isoformat() if key.expires else None,
+            "source": key.source,
+            "refusal": ring.refusal(key),
+        }
+        for key in keys
+    ]
+    call.emit_table(
+        {"keys": values},
+        ("OWNER", "FINGERPRINT", "OWN", "TRUST", "EXPIRES", "USABLE"),
+        (
+            (
+                value["owner"],
+                value["fingerprint"],
+                "ours" if value["own"] else "theirs",
+                value["trust"],
+                str(value["expires"] or "never")[:10],
+                f"no: {value['refusal']}" if value["refusal"] else "yes",
+            )
+            for value in values
+        ),
+    )

@@ -1,0 +1,174 @@
+"""
+The keyring: keys come in, under whom they are kept, and how the site's own are made.
+
+Rules:
+  * A key is kept under an address only if its own user IDs name that address; under a domain, whoever puts it
+    there vouches for it.
+  * A private key is never stored by accident, and never but sealed to the key worker.
+  * A file is taken whole or not at all.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
+
+from gatepost.crypto import guard, seal
+from gatepost.crypto.openpgp import Certificate, private_context
+from gatepost.directory.key import Key, Trust
+from gatepost.errors import AddressError, CryptoError, DirectoryError
+from gatepost.message import address
+
+
+class Table(Protocol):
+    """The key table. Raises StorageError, DirectoryError."""
+
+    def rows(self) -> tuple[Key, ...]:
+        """Give every key, by owner."""
+
+    def put(self, keys: Sequence[Key], sealed: bytes | None = None) -> None:
+        """Write keys, over those of the same fingerprint and owner, all or none, with their private half."""
+
+    def trust(self, fingerprint: str, level: Trust) -> None:
+        """Set how well a key is known."""
+
+    def remove(self, fingerprint: str, owner: str = "") -> None:
+        """Delete a key, under one owner or under all."""
+
+
+class Reader(Protocol):
+    """Reads certificates. Raises CryptoError."""
+
+    def read(self, data: bytes) -> tuple[Certificate, ...]:
+        """Read armored or binary certificates."""
+
+
+class Maker(Protocol):
+    """Makes and reads private keys. Raises CryptoError, WorkerError."""
+
+    def generate(self, user_id: str, days: int) -> tuple[bytes, bytes]:
+        """Make a key; gives its public and its private half."""
+
+    def read_private(self, data: bytes, passphrase: str) -> tuple[bytes, bytes]:
+        """Read one private key, taking its passphrase off; gives its public and its private half."""
+
+
+class Keyring:
+    """Edits the key table for an administrator."""
+
+    def __init__(self, *, table: Table, reader: Reader, maker: Maker, public: Callable[[], bytes]) -> None:
+        """Take the way to the public half of the secret `keys`, read when a private key is sealed to it."""
+        self._table = table
+        self._reader = reader
+        self._maker = maker
+        self._public = public
+
+    def read(self, files: Sequence[tuple[str, bytes]], owner: str) -> tuple[Key, ...]:
+        """Read certificates from files, given with their names; nothing is stored yet."""
+        return tuple(
+            key
+            for name, data in files
+            for certificate in self._reader.read(data)
+            for key in _keys(certificate, owner, f"file {name}")
+        )
+
+    def add(self, keys: Sequence[Key]) -> None:
+        """Store keys of partners, all of them or none."""
+        self._table.put(keys)
+
+    def add_private(self, name: str, data: bytes, owner: str, passphrase: str) -> tuple[Key, ...]:
+        """Store one private key of ours from a file, sealed."""
+        return self._seal(*self._maker.read_private(data, passphrase), owner, f"file {name}")
+
+    def generate(self, owner: str, days: int) -> tuple[Key, ...]:
+        """Make a key for one of our addresses or domains, valid for so many days."""
+        name = read_owner(owner)
+        user_id = f"<{name}>" if "@" in name else f"{name} mail gateway <gatepost@{name}>"
+        return self._seal(*self._maker.generate(user_id, days), name, "made here")
+
+    def _seal(self, public: bytes, private: bytes, owner: str, source: str) -> tuple[Key, ...]:
+        (certificate,) = self._reader.read(public)
+        keys = _keys(certificate, owner, source)
+        sealed = seal.wrap(self._public(), private, private_context(certificate.fingerprint))
+        self._table.put(keys, sealed)
+        return tuple(key for key in self.find(certificate.fingerprint) if key.own)
+
+    def rows(self) -> tuple[Key, ...]:
+        """Give every key, by owner."""
+        return self._table.rows()
+
+    def find(self, fingerprint: str) -> tuple[Key, ...]:
+        """Give the rows of the one key whose fingerprint begins or ends so; raises DirectoryError."""
+        wanted = fingerprint.replace(" ", "").upper()
+        found = tuple(
+            key
+            for key in self._table.rows()
+            if key.fingerprint.startswith(wanted) or key.fingerprint.endswith(wanted)
+        )
+        if not wanted or not found:
+            raise DirectoryError(f"there is no key {fingerprint!r}; see `gatepost key list`")
+        if len({key.fingerprint for key in found}) > 1:
+            raise DirectoryError(f"several keys begin or end with {fingerprint!r}; give more of it")
+        return found
+
+    def trust(self, fingerprint: str, level: Trust) -> tuple[Key, ...]:
+        """Set how well a key is known, under every owner."""
+        self._table.trust(self.find(fingerprint)[0].fingerprint, level)
+        return self.find(fingerprint)
+
+    def remove(self, fingerprint: str, owner: str) -> str:
+        """Delete a key, under one owner or all; gives its fingerprint."""
+        name = self.find(fingerprint)[0].fingerprint
+        self._table.remove(name, read_owner(owner) if owner else "")
+        return name
+
+    def refusal(self, key: Key) -> str:
+        """Tell why mail must not be encrypted to a key; empty if it may."""
+        if key.kind != "openpgp":
+            return ""
+        try:
+            return self._reader.read(key.certificate)[0].refusal
+        except CryptoError as error:
+            return str(error)
+
+
+def read_owner(text: str) -> str:
+    """Read an address or a domain as owners are kept: lower case; raises DirectoryError."""
+    local, at, domain = text.strip().rpartition("@")
+    if not domain or domain.startswith(".") or (at and not local) or any(sign.isspace() for sign in text.strip()):
+        raise DirectoryError(f"{text!r} is neither an address nor a domain; write anna@example.org or example.org")
+    try:
+        return f"{local.lower()}{at}{address.normal_domain(domain)}"
+    except AddressError as error:
+        raise DirectoryError(str(error)) from error
+
+
+def _keys(certificate: Certificate, owner: str, source: str) -> tuple[Key, ...]:
+    return tuple(
+        Key(
+            fingerprint=certificate.fingerprint,
+            kind="openpgp",
+            owner=name,
+            certificate=certificate.data,
+            trust=Trust.ADMIN,
+            expires=certificate.expires,
+            source=source,
+        )
+        for name in _owners(certificate, owner)
+    )
+
+
+def _owners(certificate: Certificate, owner: str) -> Iterator[str]:
+    named = ", ".join(certificate.addresses) or "no address"
+    if not owner:
+        if not certificate.addresses:
+            raise DirectoryError(
+                f"key {certificate.fingerprint} names no address in its user IDs; say whose it is with --for"
+            )
+        yield from certificate.addresses
+        return
+    name = read_owner(owner)
+    if not guard.bound_to(certificate, name):
+        raise DirectoryError(
+            f"key {certificate.fingerprint} has no user ID with {name} (it names {named}); import it for a domain"
+            f" (--for {name.rpartition('@')[2]}), or leave --for out to use the addresses that it names"
+        )
+    yield name
