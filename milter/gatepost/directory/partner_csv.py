@@ -27,7 +27,7 @@ def read_csv(file: TextIO, check: Callable[[Partner], None] = lambda _row: None)
     reader = csv.reader(file, strict=True)
     try:
         header = _header(next(reader, []))
-        for cells in reader:
+        for cells in filter(None, reader):  # blank lines say nothing
             try:
                 row = _row(header, cells)
                 check(row)
