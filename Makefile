@@ -44,7 +44,9 @@ install: system  ## into PREFIX, staged under DESTDIR: program, units, rules, ma
 	chmod 755 $(DESTDIR)$(PREFIX)/bin/gatepost
 	cp -n rules/*.toml $(DESTDIR)/etc/gatepost/rules/
 	for unit in $(wildcard systemd/*.service systemd/*.target systemd/*.socket); do \
-		install -D -m 644 $$unit $(DESTDIR)/usr/lib/systemd/system/$${unit##*/} || exit 1; done
+		install -D -m 644 $$unit $(DESTDIR)/usr/lib/systemd/system/$${unit##*/} && \
+		sed -i 's#=/usr/bin/gatepost#=$(PREFIX)/bin/gatepost#' $(DESTDIR)/usr/lib/systemd/system/$${unit##*/} || \
+		exit 1; done
 	for kind in sysusers tmpfiles; do for file in systemd/*$$kind*; do [ ! -f $$file ] || \
 		install -D -m 644 $$file $(DESTDIR)/usr/lib/$$kind.d/gatepost.conf || exit 1; done; done
 	for page in docs/man/*.[0-9]; do \
