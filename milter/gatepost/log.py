@@ -1,8 +1,9 @@
 """
 The log: one line per event on stderr, named fields, never a message's content or a secret.
 
-`configure` is called once, at a daemon's start. What a stranger wrote (addresses, subjects) cannot break a line or
-reach a terminal as an escape. A traceback is part of a line only at level debug; else the error's type and place.
+`configure` is called once, at a daemon's start; a command, whose stdout is its answer, tells warnings alone, on
+stderr. What a stranger wrote (addresses, subjects) cannot break a line or reach a terminal as an escape. A
+traceback is part of a line only at level debug; else the error's type and place.
 """
 
 import json
@@ -61,3 +62,15 @@ def _word(value: object) -> str:
     text = value if isinstance(value, str) else json.dumps(value, default=str)
     plain = bool(text) and text.isascii() and text.isprintable() and not any(char in text for char in ' "=')
     return text if plain or not isinstance(value, str) else json.dumps(text)
+
+
+def _on_stderr(*_: object) -> structlog.WriteLogger:
+    """Write to what stderr is at this moment."""
+    return structlog.WriteLogger(sys.stderr)
+
+
+structlog.configure(
+    processors=[structlog.processors.add_log_level, _name_error, _as_text],
+    wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+    logger_factory=_on_stderr,
+)

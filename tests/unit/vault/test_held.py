@@ -1,5 +1,6 @@
 """Held copies: durable before anyone relies on them, unreadable to the writer, gone when their key is."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -14,6 +15,7 @@ from gatepost.message.body import MemoryBody
 from gatepost.message.field import Field
 from gatepost.message.transaction import Client, Recipient, Transaction
 from gatepost.vault.blobs import DirectoryBlobs
+from gatepost.vault.expiry import Expiry
 from gatepost.vault.held import Held, Quarantine, key_context
 
 BOB, CAROL = Recipient(parse(b"<bob@p.test>"), ("NOTIFY=NEVER",)), Recipient(parse(b"<carol@p.test>"))
@@ -48,6 +50,8 @@ class Rows:
         return tuple(row for row in self.rows.values() if row.state == "held")
 
     def expired(self, now: datetime) -> tuple[Held, ...]:
+        if self.broken:
+            raise StorageError("down")
         return tuple(row for row in self.waiting() if row.expires <= now)
 
     def narrow(self, held: Held, recipients: Sequence[Recipient], reason: str) -> bool:
@@ -207,3 +211,20 @@ def test_unknown_and_ambiguous_ids(place: Place) -> None:
     place.hold()
     with pytest.raises(VaultError, match="several"):
         place.quarantine.find("")
+
+
+def test_expiry_needs_nobody(place: Place) -> None:
+    """Expired copies go without anyone asking, and a failing database does not end that."""
+    place.now -= timedelta(days=30)
+    held = place.hold()
+    place.now += timedelta(days=30)
+    place.rows.broken = True
+    expiry = Expiry(place.quarantine, seconds=0.01)
+    time.sleep(0.05)
+    place.rows.broken = False
+    deadline = time.monotonic() + 10
+    while place.rows.rows[str(held.id)].wrapped_key is not None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    expiry.close()
+    assert place.rows.rows[str(held.id)].wrapped_key is None
+    assert place.files() == []
