@@ -1,0 +1,125 @@
+"""
+Stand-ins for the gateway's ports, in memory; every one notes what happened in one shared list.
+
+The cipher is no cipher: it wraps the plaintext visibly, so that tests can tell what was encrypted. It lives here
+and not in the product, where a no-op cipher would be a loaded gun.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from gatepost.crypto.openpgp import Certificate, Opened
+from gatepost.decision.plan import Judgement
+from gatepost.directory.event import Event
+from gatepost.directory.key import Key, Trust
+from gatepost.directory.partner import Partner, patterns
+from gatepost.directory.thread import ThreadRow
+from gatepost.gateway.budget import Budget
+from gatepost.gateway.notices import Notice
+from gatepost.gateway.submission import Submission
+from gatepost.message.address import Address
+from gatepost.message.body import Body, MemoryBody
+from gatepost.message.transaction import Transaction
+
+
+@dataclass
+class World:
+    """What the directory knows, what fails, and what has happened, in order."""
+
+    partners: dict[str, Partner] = field(default_factory=dict)
+    keys: dict[str, Key] = field(default_factory=dict)
+    threads: set[bytes] = field(default_factory=set)
+    opens: dict[str, Opened] = field(default_factory=dict)  # by recipient
+    faults: dict[str, Exception] = field(default_factory=dict)  # by the name of what happens
+    happened: list[str] = field(default_factory=list)
+    submitted: list[Submission] = field(default_factory=list)
+    held: list[Judgement] = field(default_factory=list)
+    rows: list[ThreadRow] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+
+    def happens(self, what: str) -> None:
+        """Note what happens, or fail as was asked for."""
+        if what in self.faults:
+            raise self.faults[what]
+        self.happened.append(what)
+
+    def partner(self, pattern: str, **columns: object) -> None:
+        """Add a partner row."""
+        self.partners[pattern] = Partner(pattern, **columns)  # type: ignore[arg-type]
+
+    def key(self, owner: str, *, trust: Trust = Trust.ADMIN, refusal: str = "") -> None:
+        """Add a key."""
+        self.keys[owner] = Key(f"FPR-{owner}", "openpgp", owner, f"{owner}|{refusal}".encode(), trust)
+
+    # ports: Partners, Threads
+
+    def find(self, address: Address) -> Partner | None:
+        self.happens("partner")
+        return next((self.partners[one] for one in patterns(address) if one in self.partners), None)
+
+    def find_nexthop(self, nexthop: str) -> tuple[Partner, ...]:
+        return tuple(one for one in self.partners.values() if one.nexthop == nexthop)
+
+    def known(self, message_ids: Iterable[bytes]) -> bool:
+        self.happens("thread")
+        return not self.threads.isdisjoint(message_ids)
+
+    # ports: Encryption, Opener, Submitter, Records, Holder
+
+    def encrypt(self, pieces: Iterable[bytes], certificates: Sequence[bytes], on_wait: Callable[[], None]) -> Body:
+        on_wait()
+        self.happens("encrypt")
+        names = b",".join(certificate.partition(b"|")[0] for certificate in certificates)
+        return MemoryBody(b"ENCRYPTED TO " + names + b"\n" + b"".join(pieces).hex().encode() + b"\n")
+
+    def open(self, ciphertext: bytes, recipient: Address, sender: str) -> Opened | None:
+        assert ciphertext
+        self.happens(f"open for {recipient.text} from {sender}")
+        return self.opens.get(recipient.text)
+
+    def submit(self, submission: Submission, budget: Budget) -> str:
+        budget.tick()
+        self.happens("submit")
+        self.submitted.append(submission)
+        return f"Q{len(self.submitted)}"
+
+    def commit(self, rows: Sequence[ThreadRow]) -> None:
+        self.happens("commit")
+        self.rows.extend(rows)
+
+    def post(self, events: Sequence[Event]) -> None:
+        self.happens("post")
+        self.events.extend(events)
+
+    def close(self) -> None:
+        self.happens("close")
+
+    def hold(self, transaction: Transaction, judgements: Sequence[Judgement]) -> Notice | None:
+        self.happens("hold")
+        self.held.extend(judgements)
+        return Notice(transaction.sender, (), MemoryBody(b"held\r\n"))
+
+
+class FakeKeys:
+    """The port `Keys` over a World."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def find(self, address: Address, kind: str) -> tuple[Key, ...]:
+        self._world.happens("key")
+        owners = (address.text, address.domain)
+        found = (self._world.keys[one] for one in owners if one in self._world.keys)
+        return tuple(one for one in found if one.kind == kind)
+
+
+class FakeCertificates:
+    """Reads the fake certificates of a World: `owner|refusal`."""
+
+    def read(self, data: bytes) -> tuple[Certificate, ...]:
+        owner, _, refusal = data.decode().partition("|")
+        return (Certificate(f"FPR-{owner}", (), (owner,), data, datetime.now(UTC), None, refusal),)
+
+    def encrypt(self, plaintext: bytes, certificates: Sequence[bytes]) -> bytes:
+        raise NotImplementedError((plaintext, certificates))

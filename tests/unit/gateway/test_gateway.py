@@ -1,0 +1,508 @@
+"""The gateway: what is decided is built whole, carried out durable first, and answered."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pysequoia
+import pytest
+from tests.fakes import FakeCertificates, FakeKeys, World
+
+from gatepost.crypto.openpgp import Opened, Verification
+from gatepost.decision.demand import Treatment
+from gatepost.decision.ladder import Ladders
+from gatepost.decision.reader import read_rules
+from gatepost.directory.key import Trust
+from gatepost.directory.thread import hashed
+from gatepost.errors import AddressError, CryptoError, DeliveryError, StorageError, WorkerError
+from gatepost.gateway.arrival import Arrivals
+from gatepost.gateway.budget import Budget
+from gatepost.gateway.despatch import Despatch
+from gatepost.gateway.gateway import Gateway
+from gatepost.gateway.protection import Protection
+from gatepost.gateway.survey import Surveyor
+from gatepost.gateway.verdict import Accept, Discard, Reject, Verdict
+from gatepost.message import address
+from gatepost.message.body import MemoryBody
+from gatepost.message.direction import Site
+from gatepost.message.edit import apply
+from gatepost.message.field import Field, named
+from gatepost.message.transaction import Client, Recipient, Transaction
+
+Build = Callable[..., Gateway]
+INSIDE, OUTSIDE = Client(authenticated="alice"), Client(address="192.0.2.1")
+BODY = b"canary\r\n"
+SITE = Site(frozenset({"hosp.test"}))
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+@pytest.fixture
+def gateway(world: World, tmp_path: Path) -> Build:
+    """Build a gateway with the shipped rules, or others."""
+
+    def build(rules_text: str = "", no_rung: Treatment = Treatment.QUARANTINE) -> Gateway:
+        directory = Path(__file__).parents[3] / "rules"
+        if rules_text:
+            directory = tmp_path
+            (tmp_path / "rules.toml").write_text(rules_text)
+        rules = read_rules(directory, frozenset())
+        keys = FakeKeys(world)
+        surveyor = Surveyor(
+            site=SITE,
+            partners=world,
+            keys=keys,
+            threads=world,
+            encryptor=FakeCertificates(),
+            min_trust=Trust.WKD,
+        )
+        return Gateway(
+            site=SITE,
+            rules=rules,
+            ladders=Ladders(),
+            no_rung=no_rung,
+            surveyor=surveyor,
+            protection=Protection(authserv_id="gw.hosp.test", tags=rules.tags, encryption=world),
+            arrivals=Arrivals(
+                authserv_id="gw.hosp.test", opener=world, keys=keys, in_thread=surveyor.in_thread, inline=False
+            ),
+            despatch=Despatch(records=world, holder=world, submitter=world),
+        )
+
+    return build
+
+
+def message(
+    *recipients: str,
+    subject: str = "hello",
+    client: Client = INSIDE,
+    sender: str = "alice@hosp.test",
+    fields: tuple[Field, ...] = (),
+    parameters: tuple[str, ...] = (),
+    body: bytes = BODY,
+) -> Transaction:
+    """Make a message whose To field names all recipients."""
+    return Transaction(
+        client=client,
+        sender=address.parse(f"<{sender}>".encode()),
+        parameters=parameters,
+        recipients=tuple(Recipient(address.parse(f"<{one}>".encode()), ("NOTIFY=NEVER",)) for one in recipients),
+        fields=(
+            Field(b"From", f" {sender}".encode()),
+            Field(b"To", f" {', '.join(recipients)}".encode()),
+            Field(b"Subject", f" {subject}".encode()),
+            Field(b"Message-ID", b" <1@hosp.test>"),
+            *fields,
+        ),
+        body=MemoryBody(body),
+        queue_id="4QID",
+    )
+
+
+def processed(gateway: Gateway, transaction: Transaction) -> Verdict:
+    return gateway.process(transaction, gateway.survey(transaction), Budget(60, keepalive=lambda: None))
+
+
+def in_place(verdict: Verdict, transaction: Transaction) -> tuple[Field, ...]:
+    assert isinstance(verdict, Accept)
+    return apply(transaction.fields, verdict.form.edits)
+
+
+class TestOut:
+    def test_what_needs_nothing_passes_untouched_without_its_body(self, world: World, gateway: Build) -> None:
+        """A message without any demand is accepted as it is; the milter need not even take its body."""
+        transaction = message("bob@out.test", "carol@hosp.test")
+        survey = gateway().survey(transaction)
+
+        assert not survey.needs_body
+        assert Accept() == processed(gateway(), transaction)
+        assert [] == world.submitted
+        assert {"pass"} == {one.treatment for one in world.events}
+
+    def test_one_encrypted_copy_stays_in_place(self, world: World, gateway: Build) -> None:
+        """Tagged mail to a partner with a key is edited in place: content encrypted, subject marked."""
+        world.key("partner.test")
+        content = Field(b"Content-Type", b" text/html;\n charset=utf-8")
+        transaction = message("bob@partner.test", subject="*secure* results", fields=(content,))
+
+        verdict = processed(gateway(), transaction)
+
+        fields = in_place(verdict, transaction)
+        assert isinstance(verdict, Accept)
+        assert verdict.form.body is not None
+        body = verdict.form.body.read()
+        inner = b"Content-Type: text/html;\r\n charset=utf-8\r\n\r\n" + BODY
+        assert b"ENCRYPTED TO partner.test\r\n" in body
+        assert inner.hex().encode() in body
+        assert BODY not in body
+        assert [b" [-Encrypted-] results"] == [one.value for one in named(fields, b"subject")]
+        assert [b"multipart/encrypted"] == [
+            one.value.split(b";")[0].strip() for one in named(fields, b"content-type")
+        ]
+        assert [] == world.submitted
+        assert () == verdict.removed
+
+    def test_rows_are_durable_before_the_verdict(self, world: World, gateway: Build) -> None:
+        """The thread row of a protected copy is committed, with inside and outside address."""
+        world.key("partner.test")
+
+        processed(gateway(), message("bob@partner.test", subject="*secure*"))
+
+        assert [(hashed("<1@hosp.test>"), "alice@hosp.test", "bob@partner.test", "protected")] == [
+            (row.message_id, row.inside, row.outside, row.cause) for row in world.rows
+        ]
+        assert world.happened.index("encrypt") < world.happened.index("commit") < world.happened.index("post")
+
+    def test_mixed_recipients_are_split(self, world: World, gateway: Build) -> None:
+        """
+        The internal copy stays and keeps the tag; the encrypted one is submitted with its ESMTP parameters; who
+        cannot be reached safely is held; nobody else stays on the original.
+        """
+        world.key("partner.test")
+        transaction = message(
+            "carol@hosp.test",
+            "bob@partner.test",
+            "eve@nokey.test",
+            subject="*secure* x",
+            parameters=("BODY=8BITMIME", "SIZE=100", "RET=FULL", "ENVID=1"),
+        )
+
+        verdict = processed(gateway(), transaction)
+
+        assert isinstance(verdict, Accept)
+        assert [b" *secure* x"] == [one.value for one in named(in_place(verdict, transaction), b"subject")]
+        assert verdict.form.body is None
+        assert ["bob@partner.test", "eve@nokey.test"] == [one.text for one in verdict.removed]
+        copy, notice = world.submitted
+        assert ["bob@partner.test"] == [one.address.text for one in copy.recipients]
+        assert ("NOTIFY=NEVER",) == copy.recipients[0].parameters
+        assert ("BODY=8BITMIME", "RET=FULL", "ENVID=1") == copy.parameters
+        assert b"ENCRYPTED TO partner.test" in copy.body.read()
+        assert ["eve@nokey.test"] == [one.recipient.address.text for one in world.held]
+        assert notice.sender.is_null
+
+    def test_tls_copies_go_by_the_tls_route(self, world: World, gateway: Build) -> None:
+        """Alone it stays in place with the route field; beside an internal copy it goes to the second listener."""
+        world.partner("tls.test", demand="tls", tls="verify", nexthop="[mx.tls.test]:25")
+        alone = message("bob@tls.test")
+        mixed = message("bob@tls.test", "carol@hosp.test")
+
+        route = named(in_place(processed(gateway(), alone), alone), b"gatepost-route")
+        processed(gateway(), mixed)
+
+        assert [b" [mx.tls.test]:25"] == [one.value for one in route]
+        assert world.submitted[0].tls_route
+        assert [b" [mx.tls.test]:25"] == [one.value for one in named(world.submitted[0].fields, b"gatepost-route")]
+        assert BODY == world.submitted[0].body.read()
+
+    def test_a_standing_demand_alone_leaves_the_subject(self, world: World, gateway: Build) -> None:
+        """A partner's standing demand encrypts, but the subject is not marked."""
+        world.key("partner.test")
+        world.partner("partner.test", demand="encrypt")
+        transaction = message("bob@partner.test")
+
+        fields = in_place(processed(gateway(), transaction), transaction)
+
+        assert [b" hello"] == [one.value for one in named(fields, b"subject")]
+        assert ["encrypt"] == world.happened[-3:-2]
+
+    def test_all_held_is_discarded_only_after_it_is_durable(self, world: World, gateway: Build) -> None:
+        """With no copy that may leave, the original is dropped once the vault has it."""
+        verdict = processed(gateway(), message("eve@nokey.test", subject="*secure*"))
+
+        assert Discard() == verdict
+        assert ["eve@nokey.test"] == [one.recipient.address.text for one in world.held]
+
+    def test_no_rung_may_refuse_the_whole_message(self, world: World, gateway: Build) -> None:
+        """`no_rung = reject`: nothing is sent or stored, and the reply names the recipient and why."""
+        world.key("partner.test")
+
+        verdict = processed(
+            gateway(no_rung=Treatment.REJECT), message("bob@partner.test", "eve@nokey.test", subject="*secure*")
+        )
+
+        assert isinstance(verdict, Reject)
+        assert any("eve@nokey.test" in line for line in verdict.lines)
+        assert not any("bob@partner.test" in line for line in verdict.lines)
+        assert [] == world.submitted == world.held
+
+    def test_a_reply_in_a_protected_thread_is_encrypted(self, world: World, gateway: Build) -> None:
+        """A Message-ID of a protected conversation in References demands encryption, without any tag."""
+        world.key("partner.test")
+        world.threads = {hashed("<before@partner.test>")}
+        transaction = message(
+            "bob@partner.test", fields=(Field(b"References", b" <0@x.test>\n <before@partner.test>"),)
+        )
+
+        verdict = processed(gateway(), transaction)
+
+        assert isinstance(verdict, Accept)
+        assert verdict.form.body is not None
+
+    def test_steering_and_forged_fields_do_not_reach_outsiders(self, world: World, gateway: Build) -> None:
+        """What steers the gateway is taken out of what leaves, encrypted or not."""
+        steering = (Field(b"X-Gatepost-Encrypt", b" yes"), Field(b"Gatepost-Route", b" evil.test"))
+        world.key("partner.test")
+        transaction = message("bob@partner.test", fields=steering)
+
+        names = {field.key for field in in_place(processed(gateway(), transaction), transaction)}
+
+        assert "encrypt" in world.happened
+        assert names.isdisjoint({b"x-gatepost-encrypt", b"gatepost-route"})
+
+    @pytest.mark.parametrize(
+        ("trust", "refusal", "reason"),
+        [
+            (Trust.HARVESTED, "", "trust harvested is below min_trust wkd"),
+            (Trust.ADMIN, "expired on 2020-01-01", "expired on 2020-01-01"),
+        ],
+    )
+    def test_a_key_that_is_not_usable_is_not_used(
+        self, world: World, gateway: Build, trust: Trust, refusal: str, reason: str
+    ) -> None:
+        """A key below min_trust, or one that must not be encrypted to, leads to the next rung, with its reason."""
+        world.key("partner.test", trust=trust, refusal=refusal)
+
+        assert Discard() == processed(gateway(), message("bob@partner.test", subject="*secure*"))
+        assert any(reason in text for text in world.held[0].reasons)
+
+    def test_a_recipients_own_key_comes_before_the_domains(self, world: World, gateway: Build) -> None:
+        """Only the best owner's key is used."""
+        world.key("partner.test")
+        world.key("bob@partner.test")
+
+        verdict = processed(gateway(), message("bob@partner.test", subject="*secure*"))
+
+        assert isinstance(verdict, Accept)
+        assert verdict.form.body is not None
+        assert b"ENCRYPTED TO bob@partner.test\r\n" in verdict.form.body.read()
+
+
+class TestFaults:
+    @pytest.mark.parametrize(
+        ("fault", "error"),
+        [
+            ("partner", StorageError("gone")),
+            ("thread", StorageError("gone")),
+            ("key", StorageError("gone")),
+            ("encrypt", CryptoError("broken")),
+            ("encrypt", WorkerError("slow")),
+            ("hold", StorageError("full")),
+            ("commit", StorageError("full")),
+        ],
+    )
+    def test_a_fault_before_despatch_sends_nothing(
+        self, world: World, gateway: Build, fault: str, error: Exception
+    ) -> None:
+        """Whatever fails while deciding, building or storing is raised, and no copy has been submitted."""
+        world.key("partner.test")
+        world.faults = {fault: error}
+
+        with pytest.raises(type(error)):
+            processed(
+                gateway(), message("carol@hosp.test", "bob@partner.test", "eve@nokey.test", subject="*secure*")
+            )
+
+        assert [] == world.submitted
+
+    def test_every_copy_is_built_before_any_is_sent(self, world: World, gateway: Build) -> None:
+        """Two encrypted copies: both are encrypted before the first is submitted."""
+        world.key("one.test")
+        world.key("two.test")
+
+        processed(gateway(), message("carol@hosp.test", "a@one.test", "b@two.test", subject="*secure*"))
+
+        order = [what for what in world.happened if what in {"encrypt", "commit", "submit"}]
+        assert order == sorted(order, key=["encrypt", "commit", "submit"].index)
+
+    def test_a_listener_that_refuses_is_raised(self, world: World, gateway: Build) -> None:
+        """A copy that was not taken leaves the original with its client."""
+        world.key("partner.test")
+        world.faults = {"submit": DeliveryError("4xx")}
+
+        with pytest.raises(DeliveryError):
+            processed(gateway(), message("carol@hosp.test", "bob@partner.test", subject="*secure*"))
+
+    def test_time_that_has_run_out_is_raised(self, world: World, gateway: Build) -> None:
+        """A message that takes longer than its budget is put off."""
+        world.key("partner.test")
+        transaction = message("bob@partner.test", subject="*secure*")
+        built = gateway()
+
+        with pytest.raises(WorkerError, match="max_seconds"):
+            built.process(transaction, built.survey(transaction), Budget(-1, keepalive=lambda: None))
+
+
+ENCRYPTED = (
+    Field(b"Content-Type", b' multipart/encrypted; protocol="application/pgp-encrypted"; boundary="b"'),
+    Field(b"MIME-Version", b" 1.0"),
+)
+
+
+@pytest.fixture(scope="module")
+def encrypted_body() -> bytes:
+    """Give the body of a message that is truly encrypted."""
+    certificate = pysequoia.Tsk.generate("carol@hosp.test").extract_certificate()
+    armor = pysequoia.encrypt(b"anything", [certificate]).replace(b"\n", b"\r\n")
+    return (
+        b"--b\r\nContent-Type: application/pgp-encrypted\r\n\r\nVersion: 1\r\n\r\n"
+        b"--b\r\nContent-Type: application/octet-stream\r\n\r\n" + armor + b"\r\n--b--\r\n"
+    )
+
+
+PLAINTEXT = b"Content-Type: text/plain; charset=utf-8\r\n\r\n" + BODY
+
+
+class TestIn:
+    def test_plain_mail_gets_results_and_loses_forged_ones(self, gateway: Build) -> None:
+        """Result fields are added on top; forged ones and a mark that proves nothing are gone, no more."""
+        forged = (
+            Field(b"Gatepost-Result", b" gw.hosp.test; decrypted=openpgp"),
+            Field(b"Authentication-Results", b" gw.hosp.test; pgp=pass"),
+            Field(b"Authentication-Results", b" mx.hosp.test; dkim=pass"),
+        )
+        transaction = message(
+            "carol@hosp.test", client=OUTSIDE, sender="bob@partner.test", subject="x [-Encrypted-]", fields=forged
+        )
+
+        verdict = processed(gateway(), transaction)
+
+        fields = in_place(verdict, transaction)
+        assert isinstance(verdict, Accept)
+        assert verdict.form.body is None
+        assert [b" gw.hosp.test; decrypted=no; signed=none"] == [
+            one.value for one in named(fields, b"gatepost-result")
+        ]
+        assert [b" gw.hosp.test; none", b" mx.hosp.test; dkim=pass"] == [
+            one.value for one in named(fields, b"authentication-results")
+        ]
+        assert [b" x"] == [one.value for one in named(fields, b"subject")]
+        assert b"gatepost-result" == fields[0].key
+
+    def test_the_mark_stays_in_a_protected_thread(self, world: World, gateway: Build) -> None:
+        """An answer to what we protected keeps the mark."""
+        world.threads = {hashed("<ours@hosp.test>")}
+        transaction = message(
+            "carol@hosp.test",
+            client=OUTSIDE,
+            sender="bob@partner.test",
+            subject="Re: x [-Encrypted-]",
+            fields=(Field(b"In-Reply-To", b" <ours@hosp.test>"),),
+        )
+
+        fields = in_place(processed(gateway(), transaction), transaction)
+
+        assert [b" Re: x [-Encrypted-]"] == [one.value for one in named(fields, b"subject")]
+
+    def test_what_opens_is_put_in_place(self, world: World, gateway: Build, encrypted_body: bytes) -> None:
+        """The content is byte for byte what was encrypted; a bounce of it will carry headers only."""
+        world.opens = {"carol@hosp.test": Opened(PLAINTEXT, Verification("none"))}
+        transaction = message(
+            "carol@hosp.test", client=OUTSIDE, sender="bob@partner.test", fields=ENCRYPTED, body=encrypted_body
+        )
+
+        verdict = processed(gateway(), transaction)
+
+        fields = in_place(verdict, transaction)
+        assert isinstance(verdict, Accept)
+        assert verdict.headers_only_bounces
+        assert verdict.form.body is not None
+        assert verdict.form.body.read() == BODY
+        assert [b" text/plain; charset=utf-8"] == [one.value for one in named(fields, b"content-type")]
+        assert [b" gw.hosp.test; decrypted=openpgp; signed=none; flag=unauthenticated"] == [
+            one.value for one in named(fields, b"gatepost-result")
+        ]
+        assert [("carol@hosp.test", "bob@partner.test", "decrypted")] == [
+            (row.inside, row.outside, row.cause) for row in world.rows
+        ]
+
+    def test_others_get_the_message_as_it_came(self, world: World, gateway: Build, encrypted_body: bytes) -> None:
+        """A key opens mail for its own address alone: the accomplice beside gets ciphertext, flagged."""
+        world.opens = {"carol@hosp.test": Opened(PLAINTEXT, Verification("none"))}
+        transaction = message(
+            "dave@hosp.test",
+            "carol@hosp.test",
+            client=OUTSIDE,
+            sender="bob@partner.test",
+            fields=ENCRYPTED,
+            body=encrypted_body,
+        )
+
+        verdict = processed(gateway(), transaction)
+
+        fields = in_place(verdict, transaction)
+        assert isinstance(verdict, Accept)
+        assert verdict.form.body is None
+        assert b"flag=undecryptable" in named(fields, b"gatepost-result")[0].value
+        assert ["carol@hosp.test"] == [one.text for one in verdict.removed]
+        (copy,) = world.submitted
+        assert copy.body.read() == BODY
+        assert "RET=HDRS" in copy.parameters
+
+    def test_a_signature_counts_for_the_author_alone(
+        self, world: World, gateway: Build, encrypted_body: bytes
+    ) -> None:
+        """A valid signature names its key and how well that key is known."""
+        world.key("bob@partner.test", trust=Trust.WKD)
+        world.opens = {"carol@hosp.test": Opened(PLAINTEXT, Verification("pass", "FPR-bob@partner.test"))}
+        transaction = message(
+            "carol@hosp.test", client=OUTSIDE, sender="bob@partner.test", fields=ENCRYPTED, body=encrypted_body
+        )
+
+        fields = in_place(processed(gateway(), transaction), transaction)
+
+        assert [
+            b" gw.hosp.test; decrypted=openpgp; signed=pass by=bob@partner.test key=FPR-bob@partner.test trust=wkd"
+        ] == [one.value for one in named(fields, b"gatepost-result")]
+        assert "open for carol@hosp.test from bob@partner.test" in world.happened
+
+    def test_without_the_key_worker_mail_waits(self, world: World, gateway: Build, encrypted_body: bytes) -> None:
+        """Nobody gets a message as it came only because the key worker is down."""
+        world.faults = {"open for carol@hosp.test from bob@partner.test": WorkerError("down")}
+
+        with pytest.raises(WorkerError):
+            processed(
+                gateway(),
+                message(
+                    "carol@hosp.test",
+                    client=OUTSIDE,
+                    sender="bob@partner.test",
+                    fields=ENCRYPTED,
+                    body=encrypted_body,
+                ),
+            )
+
+    def test_transit_is_passed_on(self, world: World, gateway: Build, encrypted_body: bytes) -> None:
+        """Mail from outside to outside is neither opened nor protected; forged fields still go."""
+        transaction = message(
+            "x@out.test",
+            client=OUTSIDE,
+            sender="bob@partner.test",
+            subject="*secure*",
+            fields=(*ENCRYPTED, Field(b"Gatepost-Result", b" forged")),
+            body=encrypted_body,
+        )
+
+        verdict = processed(gateway(), transaction)
+
+        fields = in_place(verdict, transaction)
+        assert not any(what.startswith("open") for what in world.happened)
+        assert () == named(fields, b"gatepost-result")
+        assert [b" *secure*"] == [one.value for one in named(fields, b"subject")]
+
+
+class TestRecipients:
+    @pytest.mark.parametrize(
+        "text", [b"<x%out.test@hosp.test>", b"<out.test!x@hosp.test>", b'<"x@out.test"@hosp.test>', b"<>"]
+    )
+    def test_an_inside_address_that_names_a_route_is_refused(self, gateway: Build, text: bytes) -> None:
+        """Postfix would send it outside although it reads as inside."""
+        with pytest.raises(AddressError):
+            gateway().check_recipient(address.parse(text))
+
+    @pytest.mark.parametrize("text", [b"<x%y@out.test>", b"<a!b@out.test>", b"<carol+tag@hosp.test>"])
+    def test_ordinary_addresses_are_not(self, gateway: Build, text: bytes) -> None:
+        """Outside, such characters are the other site's business."""
+        gateway().check_recipient(address.parse(text))
