@@ -29,8 +29,9 @@ bench: system .venv/.ready  ## messages a second and CPU, beside Postfix alone a
 soak: system .venv/.ready  ## the long tests
 	$(PY) -m pytest -n 2 -m soak
 
-docs: .venv/.ready  ## write docs/settings.md and docs/man/ from the code
+docs: .venv/.ready  ## write docs/settings.md, docs/man/ and sql/schema.*.sql from the code
 	$(PY) -m docs.write
+	for dialect in sqlite postgresql; do .venv/bin/gatepost db sql $$dialect > sql/schema.$$dialect.sql || exit 1; done
 
 lock: .venv/.ready  ## pin every package anew
 	$(PY) -m piptools compile --upgrade --allow-unsafe --strip-extras --extra test --output-file lock.txt \

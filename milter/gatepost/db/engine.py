@@ -96,7 +96,8 @@ def _read_url(text: str) -> URL:
 
 
 def _engine(url: URL, *, reading: bool) -> Engine:
-    options: dict[str, Any] = {"hide_parameters": True, "pool_size": 8, "max_overflow": 120, "pool_timeout": 30}
+    # A pool as large as the milter's usual number of threads: opening a connection costs more than a look-up.
+    options: dict[str, Any] = {"hide_parameters": True, "pool_size": 32, "max_overflow": 96, "pool_use_lifo": True}
     if reading:
         options |= {"isolation_level": "AUTOCOMMIT", "pool_reset_on_return": None}
     if url.get_backend_name() == "sqlite":

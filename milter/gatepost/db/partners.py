@@ -71,9 +71,9 @@ class PartnerTable:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def check(self, row: Partner) -> None:
-        """Raise DirectoryError, with every fault, for a row that must not be written."""
-        check_partner(row)
+    @staticmethod
+    def check_ca(row: Partner) -> None:
+        """Raise DirectoryError for a row whose CA file could verify nobody."""
         if row.tls_ca and (fault := _ca_fault(row.tls_ca)):
             raise DirectoryError(f"tls_ca: {row.tls_ca}: {fault}")
 
@@ -92,7 +92,8 @@ class PartnerTable:
 
     def add(self, row: Partner) -> None:
         """Write a new row; raises DirectoryError if there is one of that pattern, or the row is not allowed."""
-        self.check(row)
+        check_partner(row)
+        self.check_ca(row)
         if self.get(row.pattern):
             raise DirectoryError(f"{row.pattern} is there already; change it with `gatepost partner set`")
         with self._database.writing() as connection:
@@ -100,7 +101,8 @@ class PartnerTable:
 
     def change(self, row: Partner) -> None:
         """Write over the row of the same pattern; raises DirectoryError if there is none."""
-        self.check(row)
+        check_partner(row)
+        self.check_ca(row)
         with self._database.writing() as connection:
             statement = update(partner).where(partner.c.pattern == row.pattern).values(columns_of(row))
             if not connection.execute(statement).rowcount:

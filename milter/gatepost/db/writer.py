@@ -81,11 +81,12 @@ class Writer:
     def post(self, events: Sequence[Event]) -> None:
         """Write events soon."""
         with self._wake:
-            room = MOST_EVENTS - len(self._events)
-            if self._closed or room < len(events):
-                self._lost += len(events)
-                return
-            self._events.extend(events)
+            if self._closed:
+                logger.error("events were lost: the database writer is closed", count=len(events))
+            elif len(self._events) + len(events) > MOST_EVENTS:
+                self._lost += len(events)  # told by the writer's thread, once per group
+            else:
+                self._events.extend(events)
 
     def close(self) -> None:
         """Write what is left, then stop."""

@@ -7,7 +7,7 @@ for whoever stores the row to see.
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, fields
+from dataclasses import fields
 
 from gatepost.directory.partner import Partner
 from gatepost.errors import AddressError, DirectoryError
@@ -77,7 +77,7 @@ def read_partner(values: Mapping[str, str]) -> Partner:
 
 def columns_of(row: Partner) -> dict[str, str]:
     """Give a row's columns as the table and the CSV hold them; `read_partner` reads them back."""
-    return asdict(row) | {"ladder": ",".join(row.ladder)}
+    return {name: getattr(row, name) for name in COLUMNS} | {"ladder": ",".join(row.ladder)}
 
 
 def check_partner(row: Partner) -> None:
