@@ -38,6 +38,8 @@ from gatepost.errors import CryptoError, WorkerError
 
 UNDECRYPTABLE = "the message cannot be decrypted with this key"
 
+_PREFIX = "gp-"
+_IN_MEMORY = "/dev/shm"  # noqa: S108 - mkdtemp makes a directory of our own in it
 _SECONDS = 60.0  # for one run of gpg
 _MEMORY = 1 << 30  # octets of address space
 _MAX_OUTPUT = 128 << 20  # octets: bombs end here
@@ -69,11 +71,16 @@ class _TimedGpg(gnupg.GPG):  # type: ignore[misc]  # python-gnupg has no types
 
 
 class _Home:
-    """One throw-away home of gpg; its path is short, since the agent's socket lies in it."""
+    """
+    One throw-away home of gpg, in memory where the system has a place for that: it may hold a private key.
+
+    Its path is short, since the agent's socket lies in it, and names the process, so that what a killed process
+    left behind can be told and removed.
+    """
 
     def __init__(self, program: str = "gpg") -> None:
         self.program = program
-        self.path = tempfile.mkdtemp(prefix="gp-", dir="/tmp")  # mkdtemp gives it mode 0700
+        self.path = tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=_root())  # mkdtemp: mode 0700
         self.close = weakref.finalize(self, _remove_home, self.path)
         self._fingerprints: dict[bytes, tuple[str, ...]] = {}
         self.lock = threading.Lock()
@@ -120,6 +127,19 @@ class _Home:
         except (OSError, subprocess.TimeoutExpired) as error:
             raise WorkerError(f"gpg cannot be run: {error}") from error
         return done.stdout if done.returncode == 0 else b""
+
+
+def _root() -> str:
+    return _IN_MEMORY if os.access(_IN_MEMORY, os.W_OK) else tempfile.gettempdir()
+
+
+def _remove_stale() -> None:
+    """Remove the homes, agents included, of processes of this user that were killed."""
+    for path in Path(_root()).glob(f"{_PREFIX}*-*"):
+        with suppress(OSError, ValueError):
+            process = int(path.name.removeprefix(_PREFIX).partition("-")[0])
+            if path.stat().st_uid == os.geteuid() and not Path(f"/proc/{process}").exists():
+                _remove_home(str(path))
 
 
 def _remove_home(path: str) -> None:
@@ -279,6 +299,7 @@ class GnupgDecryptor:
 
     def __init__(self, program: str = "gpg") -> None:
         self._program = program
+        _remove_stale()
         self._homes: OrderedDict[bytes, _Home] = OrderedDict()
         self._lock = threading.Lock()
 
