@@ -19,6 +19,9 @@ Id = Annotated[
 ]
 
 
+_COLUMN = 48
+
+
 @app.callback()
 def group() -> None:
     """Held copies: list, show, release, delete."""
@@ -32,7 +35,14 @@ def list_held(ctx: typer.Context) -> None:
     call = invocation(ctx)
     held = open_quarantine(call.settings).waiting()
     rows = [
-        (str(one.id)[:8], f"{one.expires:%Y-%m-%d %H:%M}", one.sender, _names(one), one.subject, one.cause)
+        (
+            str(one.id)[:8],
+            f"{one.expires:%Y-%m-%d %H:%M}",
+            one.sender,
+            _short(_names(one)),
+            _short(one.subject),
+            _short(one.cause),
+        )
         for one in held
     ]
     headings = ("ID", "EXPIRES", "SENDER", "RECIPIENTS", "SUBJECT", "CAUSE")
@@ -120,6 +130,11 @@ def _as_json(held: "Held") -> dict[str, object]:
 
 def _names(held: "Held") -> str:
     return ", ".join(one.address.text for one in held.recipients)
+
+
+def _short(text: str) -> str:
+    """Give so much of a text as a column can hold; `show` has all of it."""
+    return text if len(text) <= _COLUMN else f"{text[: _COLUMN - 1]}…"
 
 
 def _judged(judgement: "Judgement") -> dict[str, object]:

@@ -72,11 +72,12 @@ def test_list(site: Site) -> None:
 
 def test_list_for_people(site: Site) -> None:
     """A subject with terminal codes cannot do anything to the terminal."""
-    held = site.hold("evil\x1b[31m\nID")
+    held = site.hold("evil\x1b[31m\nID" + "x" * 500)
     out = site.run("quarantine", "list").stdout
     assert str(held.id)[:8] in out
     assert "\x1b" not in out
     assert len(out.splitlines()) == 2
+    assert max(map(len, out.splitlines())) < 240
 
 
 def test_show(site: Site) -> None:

@@ -87,11 +87,12 @@ def holding(directory: Path, rows: Rows, *, broken: bool = False) -> Holding:
 
 
 def test_row_says_what_and_why(tmp_path: Path) -> None:
-    """The row holds the judged recipients, the decoded subject, the rules and the last reason."""
+    """The row holds the judged recipients, the decoded subject, the rules and all reasons."""
     rows = Rows()
     notice = holding(tmp_path, rows).hold(MESSAGE, judged(Direction.OUT))
     (held,) = rows.added
-    assert (held.recipients, held.subject, held.cause, held.rules) == ((BOB,), "Grüße", "no usable key", ("r",))
+    assert (held.recipients, held.subject, held.rules) == ((BOB,), "Grüße", ("r",))
+    assert held.cause == "rule demands encrypt; no usable key"
     assert notice is not None
     assert notice.recipient == MESSAGE.sender
     assert b"carol@x.test" in notice.body.read()
