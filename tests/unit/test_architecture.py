@@ -45,7 +45,7 @@ _SOCKETMAP = "gatepost.transport.socketmap"
 HOMES = {
     "Milter": {"gatepost.mta.adapter"},
     "pysequoia": {"gatepost.crypto.sequoia"},
-    "gnupg": {"gatepost.crypto.gnupg_engine"},
+    "gnupg": {"gatepost.crypto.gnupg_home"},
     "structlog": {"gatepost.log"},
     "re2": {"gatepost.decision.pattern"},
 }

@@ -1,26 +1,16 @@
 """
-The OpenPGP engine that runs gpg (2.2 or later), through python-gnupg. The only module that imports gnupg.
+The OpenPGP engine that runs gpg (2.2 or later): both directions, and the making of keys.
 
 Rules:
-  * gpg sees a throw-away home of its own, no options file, and never --verbose: what a message says must not
-    reach the channel on which gpg reports.
   * Output counts only with status `decryption ok` (or `encryption ok`) and exit status 0; anything else is
     dropped. gpg 2.2.8 and later fail hard without integrity protection.
-  * Every run has a limit of time, memory and output.
   * A home for decryption holds one private key, so that gpg cannot use another one. All operations with private
     keys go through gpg: Sequoia's RSA leaks timing (RUSTSEC-2023-0071), and it cannot verify what is compressed.
 """
 
-import os
-import resource
-import shutil
-import subprocess
-import tempfile
 import threading
-import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -29,125 +19,18 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import gnupg
-
 from gatepost.crypto import guard
+from gatepost.crypto.gnupg_home import UNLOCKED, Home, records, remove_stale
 from gatepost.crypto.guard import Component
 from gatepost.crypto.openpgp import Certificate, Opened, Verification
-from gatepost.errors import CryptoError, WorkerError
+from gatepost.errors import CryptoError
 
 UNDECRYPTABLE = "the message cannot be decrypted with this key"
 
-_PREFIX = "gp-"
-_IN_MEMORY = "/dev/shm"  # noqa: S108 - mkdtemp makes a directory of our own in it
-_SECONDS = 60.0  # for one run of gpg
-_MEMORY = 1 << 30  # octets of address space
 _MAX_OUTPUT = 128 << 20  # octets: bombs end here
 _REMEMBERED = 1024  # certificates in one keyring, results kept
 _HOMES = 32  # private keys that have a home at one time
-_OPTIONS = ["--no-options", "--no-auto-check-trustdb", "--trust-model", "always", "--no-auto-key-retrieve"]
-_UNLOCKED = ["--pinentry-mode", "loopback", "--passphrase", ""]
 _ALGORITHMS = {"1": "RSA", "2": "RSA", "3": "RSA", "16": "ElGamal", "17": "DSA", "20": "ElGamal"}
-
-
-class _TimedGpg(gnupg.GPG):  # type: ignore[misc]  # python-gnupg has no types
-    """python-gnupg with limits on the process it starts."""
-
-    def _open_subprocess(self, args: list[str], passphrase: bool = False) -> Any:  # noqa: ANN401, FBT001, FBT002 - theirs
-        process = super()._open_subprocess(args, passphrase)
-        with suppress(ProcessLookupError):
-            resource.prlimit(process.pid, resource.RLIMIT_AS, (_MEMORY, _MEMORY))
-            resource.prlimit(process.pid, resource.RLIMIT_CPU, (int(_SECONDS), int(_SECONDS)))
-        return process
-
-    def _collect_output(self, process: Any, *args: Any, **options: Any) -> Any:  # noqa: ANN401 - theirs
-        timer = threading.Timer(_SECONDS, process.kill)
-        timer.daemon = True
-        timer.start()
-        try:
-            return super()._collect_output(process, *args, **options)
-        finally:
-            timer.cancel()
-
-
-class _Home:
-    """
-    One throw-away home of gpg, in memory where the system has a place for that: it may hold a private key.
-
-    Its path is short, since the agent's socket lies in it, and names the process, so that what a killed process
-    left behind can be told and removed.
-    """
-
-    def __init__(self, program: str = "gpg") -> None:
-        self.program = program
-        self.path = tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=_root())  # mkdtemp: mode 0700
-        self.close = weakref.finalize(self, _remove_home, self.path)
-        self._fingerprints: dict[bytes, tuple[str, ...]] = {}
-        self.lock = threading.Lock()
-        try:
-            self.gpg = self.new_gpg()
-        except (OSError, ValueError) as error:
-            self.close()
-            raise WorkerError(f"gpg cannot be run: {error}") from error
-
-    def new_gpg(self) -> Any:  # noqa: ANN401 - python-gnupg has no types
-        """Give a fresh runner in this home."""
-        return _TimedGpg(
-            gpgbinary=self.program, gnupghome=self.path, options=_OPTIONS, env={**os.environ, "LC_ALL": "C"}
-        )
-
-    @property
-    def held(self) -> int:
-        """The number of imports so far."""
-        return len(self._fingerprints)
-
-    def import_keys(self, data: bytes) -> tuple[str, ...]:
-        """Import once and name the keys; empty where gpg reads none."""
-        digest = sha256(data).digest()
-        with self.lock:
-            known = self._fingerprints.get(digest)
-            if known is None:
-                known = self._import(data)
-                self._fingerprints[digest] = known
-        return known
-
-    def _import(self, data: bytes) -> tuple[str, ...]:
-        try:
-            result = self.gpg.import_keys(data)
-        except (BrokenPipeError, OSError):
-            return ()
-        return tuple(dict.fromkeys(fingerprint for fingerprint in result.fingerprints if fingerprint))
-
-    def run(self, *arguments: str, data: bytes = b"", batch: bool = True) -> bytes:
-        """Run gpg on this home; gives its output, empty where it failed."""
-        mode = ["--batch"] if batch else []
-        command = [self.program, "--homedir", self.path, *mode, "--no-tty", *_OPTIONS, *arguments]
-        try:
-            done = subprocess.run(command, input=data, capture_output=True, check=False, timeout=_SECONDS)
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise WorkerError(f"gpg cannot be run: {error}") from error
-        return done.stdout if done.returncode == 0 else b""
-
-
-def _root() -> str:
-    return _IN_MEMORY if os.access(_IN_MEMORY, os.W_OK) else tempfile.gettempdir()
-
-
-def _remove_stale() -> None:
-    """Remove the homes, agents included, of processes of this user that were killed."""
-    for path in Path(_root()).glob(f"{_PREFIX}*-*"):
-        with suppress(OSError, ValueError):
-            process = int(path.name.removeprefix(_PREFIX).partition("-")[0])
-            if path.stat().st_uid == os.geteuid() and not Path(f"/proc/{process}").exists():
-                _remove_home(str(path))
-
-
-def _remove_home(path: str) -> None:
-    with suppress(OSError, subprocess.TimeoutExpired):
-        subprocess.run(
-            ["gpgconf", "--homedir", path, "--kill", "all"], check=False, timeout=10, capture_output=True
-        )
-    shutil.rmtree(path, ignore_errors=True)
 
 
 class GnupgEncryptor:
@@ -156,7 +39,7 @@ class GnupgEncryptor:
     def __init__(self, program: str = "gpg", clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._program = program
         self._clock = clock
-        self._home = _Home(program)
+        self._home = Home(program)
         self._lock = threading.Lock()
         self._parsed = lru_cache(maxsize=_REMEMBERED)(self._parse)
 
@@ -188,7 +71,7 @@ class GnupgEncryptor:
         """Remove gpg's home and whatever runs in it."""
         self._home.close()
 
-    def _recipients(self, certificates: Sequence[bytes]) -> tuple[_Home, list[str]]:
+    def _recipients(self, certificates: Sequence[bytes]) -> tuple[Home, list[str]]:
         if not certificates:
             raise CryptoError("no certificate to encrypt to")
         recipients = []
@@ -202,11 +85,11 @@ class GnupgEncryptor:
         home = self._home_for(certificates)
         return home, recipients
 
-    def _home_for(self, certificates: Sequence[bytes]) -> _Home:
+    def _home_for(self, certificates: Sequence[bytes]) -> Home:
         """Give a home that holds these certificates; a crowded one is left for a new one."""
         with self._lock:
             if self._home.held > _REMEMBERED:
-                self._home = _Home(self._program)  # the old one is removed once nobody uses it
+                self._home = Home(self._program)  # the old one is removed once nobody uses it
             home = self._home
         for data in certificates:
             home.import_keys(data)
@@ -216,12 +99,12 @@ class GnupgEncryptor:
         guard.check_size(data, guard.MAX_KEYRING, "the key file")
         if not data.strip():
             raise CryptoError("no OpenPGP certificate found: the file is empty or holds something else")
-        home = _Home(self._program)
+        home = Home(self._program)
         try:
             fingerprints = home.import_keys(data)
             if not fingerprints:
                 raise CryptoError("no OpenPGP certificate can be read: gpg finds none in it")
-            secret = _records(home.run("--with-colons", "--list-secret-keys"))
+            secret = records(home.run("--with-colons", "--list-secret-keys"))
             if secret:
                 name = next((record[9] for record in secret if record[0] == "fpr"), "")
                 raise CryptoError(
@@ -245,20 +128,14 @@ def _encrypt(gpg: Any, plain: Any, recipients: Sequence[str]) -> bytes:  # noqa:
     return bytes(result.data)
 
 
-def _records(listing: bytes) -> list[list[str]]:
-    """Take gpg's colon listing apart (doc/DETAILS in gpg's sources)."""
-    lines = listing.decode("utf-8", "replace").splitlines()
-    return [[*line.split(":"), *[""] * 12] for line in lines if ":" in line]
-
-
-def _describe(home: _Home, fingerprint: str) -> tuple[Certificate, tuple[Component, ...]]:
-    records = _records(home.run("--with-colons", "--fixed-list-mode", "--list-keys", fingerprint))
-    keys = tuple(_components(records))
+def _describe(home: Home, fingerprint: str) -> tuple[Certificate, tuple[Component, ...]]:
+    listed = records(home.run("--with-colons", "--fixed-list-mode", "--list-keys", fingerprint))
+    keys = tuple(_components(listed))
     data = home.run("--export", fingerprint)
     if not keys or not data:
         raise CryptoError(f"certificate {fingerprint} cannot be read")
     guard.check_size(data, guard.MAX_CERTIFICATE, f"certificate {fingerprint}")
-    user_ids = tuple(_unescaped(record[9]) for record in records if record[0] == "uid" and record[1] != "r")
+    user_ids = tuple(_unescaped(record[9]) for record in listed if record[0] == "uid" and record[1] != "r")
     addresses = (guard.address_in(user_id) for user_id in user_ids)
     certificate = Certificate(
         fingerprint=fingerprint.upper(),
@@ -272,8 +149,8 @@ def _describe(home: _Home, fingerprint: str) -> tuple[Certificate, tuple[Compone
     return certificate, keys
 
 
-def _components(records: Sequence[Sequence[str]]) -> Iterator[Component]:
-    for record, following in zip(records, (*records[1:], [""] * 12), strict=False):
+def _components(listed: Sequence[Sequence[str]]) -> Iterator[Component]:
+    for record, following in zip(listed, (*listed[1:], [""] * 12), strict=False):
         if record[0] in {"pub", "sub"}:
             yield Component(
                 fingerprint=following[9] if following[0] == "fpr" else record[4],
@@ -299,8 +176,8 @@ class GnupgDecryptor:
 
     def __init__(self, program: str = "gpg") -> None:
         self._program = program
-        _remove_stale()
-        self._homes: OrderedDict[bytes, _Home] = OrderedDict()
+        remove_stale()
+        self._homes: OrderedDict[bytes, Home] = OrderedDict()
         self._lock = threading.Lock()
 
     def decrypt(self, ciphertext: bytes, private: bytes, signers: Sequence[bytes]) -> Opened:
@@ -329,12 +206,12 @@ class GnupgDecryptor:
                 home.close()
             self._homes.clear()
 
-    def _home(self, private: bytes) -> _Home:
+    def _home(self, private: bytes) -> Home:
         digest = sha256(private).digest()
         with self._lock:
             home = self._homes.pop(digest, None)
             if home is None or home.held > _REMEMBERED:
-                home = _Home(self._program)
+                home = Home(self._program)
                 if not home.import_keys(private):
                     home.close()
                     raise CryptoError(UNDECRYPTABLE)
@@ -344,7 +221,7 @@ class GnupgDecryptor:
         return home
 
 
-def _decrypt(home: _Home, ciphertext: bytes, *more: str) -> Any:  # noqa: ANN401 - python-gnupg has no types
+def _decrypt(home: Home, ciphertext: bytes, *more: str) -> Any:  # noqa: ANN401 - python-gnupg has no types
     options = ["--max-output", str(_MAX_OUTPUT), *more]
     try:
         return home.gpg.decrypt(ciphertext, always_trust=True, extra_args=options)
@@ -378,9 +255,9 @@ class GnupgKeys:
 
     def generate(self, user_id: str, days: int) -> tuple[bytes, bytes]:
         """Make a key for signing and encryption (Ed25519, Cv25519); gives its public and its private half."""
-        home = _Home(self._program)
+        home = Home(self._program)
         try:
-            home.run(*_UNLOCKED, "--quick-gen-key", user_id, "future-default", "default", f"{days}d")
+            home.run(*UNLOCKED, "--quick-gen-key", user_id, "future-default", "default", f"{days}d")
             return _halves(home)
         finally:
             home.close()
@@ -392,20 +269,20 @@ class GnupgKeys:
         Raises CryptoError where the data is none, several, or does not open with the passphrase.
         """
         guard.check_size(data, guard.MAX_CERTIFICATE, "the private key")
-        home = _Home(self._program)
+        home = Home(self._program)
         try:
             return self._read_private(home, data, passphrase)
         finally:
             home.close()
 
-    def _read_private(self, home: _Home, data: bytes, passphrase: str) -> tuple[bytes, bytes]:
-        home.run(*_UNLOCKED, "--import", data=data)
+    def _read_private(self, home: Home, data: bytes, passphrase: str) -> tuple[bytes, bytes]:
+        home.run(*UNLOCKED, "--import", data=data)
         secret = [
-            record for record in _records(home.run("--with-colons", "--list-secret-keys")) if record[0] == "sec"
+            record for record in records(home.run("--with-colons", "--list-secret-keys")) if record[0] == "sec"
         ]
         if len(secret) != 1:
             raise CryptoError(f"one private OpenPGP key is needed in a file, not {len(secret)}")
-        if _is_locked(home):
+        if home.is_locked():
             if not passphrase:
                 raise CryptoError("the private key is protected by a passphrase; give it with --passphrase-file")
             # gpg asks for the old passphrase, and then for the new one, which is empty, as often as it likes
@@ -420,21 +297,13 @@ class GnupgKeys:
                 data=answers,
                 batch=False,
             )
-            if _is_locked(home):
+            if home.is_locked():
                 raise CryptoError("the passphrase does not open the private key")
         return _halves(home)
 
 
-def _halves(home: _Home) -> tuple[bytes, bytes]:
-    public, private = home.run("--export"), home.run(*_UNLOCKED, "--export-secret-keys")
+def _halves(home: Home) -> tuple[bytes, bytes]:
+    public, private = home.run("--export"), home.run(*UNLOCKED, "--export-secret-keys")
     if not public or not private:
         raise CryptoError("gpg did not give the key out")
     return public, private
-
-
-def _is_locked(home: _Home) -> bool:
-    """Tell whether the agent holds a key under a passphrase (`C` in KEYINFO: it is in clear)."""
-    command = ["gpg-connect-agent", "--homedir", home.path, "keyinfo --list", "/bye"]
-    done = subprocess.run(command, capture_output=True, check=False, timeout=_SECONDS)
-    lines = [line.split() for line in done.stdout.decode("ascii", "replace").splitlines()]
-    return any(line[7] == "P" for line in lines if line[:2] == ["S", "KEYINFO"])
