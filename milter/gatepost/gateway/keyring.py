@@ -95,18 +95,20 @@ class Keyring:
         """Give every key, by owner."""
         return self._table.rows()
 
-    def find(self, fingerprint: str) -> tuple[Key, ...]:
-        """Give the rows of the one key whose fingerprint begins or ends so; raises DirectoryError."""
-        wanted = fingerprint.replace(" ", "").upper()
+    def find(self, name: str) -> tuple[Key, ...]:
+        """Give the rows of the one key whose fingerprint begins or ends so, or whose owner it is."""
+        wanted = name.replace(" ", "").upper()
         found = tuple(
             key
             for key in self._table.rows()
-            if key.fingerprint.startswith(wanted) or key.fingerprint.endswith(wanted)
+            if wanted == key.owner.upper()
+            or key.fingerprint.startswith(wanted)
+            or key.fingerprint.endswith(wanted)
         )
         if not wanted or not found:
-            raise DirectoryError(f"there is no key {fingerprint!r}; see `gatepost key list`")
+            raise DirectoryError(f"there is no key {name!r}; see `gatepost key list`")
         if len({key.fingerprint for key in found}) > 1:
-            raise DirectoryError(f"several keys begin or end with {fingerprint!r}; give more of it")
+            raise DirectoryError(f"several keys are meant by {name!r}; give more of one's fingerprint")
         return found
 
     def trust(self, fingerprint: str, level: Trust) -> tuple[Key, ...]:
