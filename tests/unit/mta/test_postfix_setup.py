@@ -1,0 +1,288 @@
+"""
+What `setup postfix` makes of an admin's configuration, read back by Postfix's own postconf.
+"""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from gatepost.crypto import selfsigned
+from gatepost.errors import ConfigError
+from gatepost.mta.postfix import changes, files, ports
+from gatepost.mta.postfix.entrances import listener_name
+from gatepost.mta.postfix.gate import Gate
+from gatepost.mta.postfix.mastercf import Service, services_of
+from gatepost.mta.postfix.setup import bare, with_gatepost
+
+pytestmark = [
+    pytest.mark.real,
+    pytest.mark.skipif(shutil.which("postconf") is None, reason="needs Postfix's postconf"),
+]
+
+_MAIN = "compatibility_level = 3.6\nmyhostname = mail.near.test\n# mine\nqueue_directory = /var/spool/postfix\n"
+_MASTER = """\
+smtp inet n - n - - smtpd
+submission inet n - n - - smtpd
+  -o syslog_name=postfix/submission
+pickup unix n - n 60 1 pickup
+cleanup unix n - n - 0 cleanup
+"""
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Gate:
+    client = tmp_path / "client.pem"
+    client.write_bytes(selfsigned.client("gw.test"))
+    return Gate(
+        milter_socket="unix:/run/gp/milter.sock",
+        policy_socket="unix:/run/gp/policy.sock",
+        reinject="127.0.0.1:10025",
+        reinject_tls="127.0.0.1:10027",
+        listener_pem=tmp_path / "listener.pem",
+        client_pem=client,
+    )
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    folder = tmp_path / "postfix"
+    folder.mkdir()
+    return folder
+
+
+def _write(directory: Path, main: str = "", master: str = "") -> None:
+    (directory / "main.cf").write_text(_MAIN + main)
+    (directory / "master.cf").write_text(master or _MASTER)
+
+
+def _apply(directory: Path, gate: Gate) -> dict[str, Service]:
+    """Apply, and give the services that Postfix then has."""
+    files.write(changes.to_apply(directory, gate)[0])
+    return {f"{s.name} {s.command}": s for s in services_of((directory / "master.cf").read_text())}
+
+
+def _value(directory: Path, name: str) -> str:
+    return files.read_configuration(directory).values((name,), expand=True)[name]
+
+
+class TestApply:
+    def test_twice_is_once_and_revert_gives_all_back(self, directory: Path, gate: Gate) -> None:
+        """
+        Applying twice gives the same bytes; taking back gives the admin's bytes and removes our files.
+        """
+        _write(directory, main="smtpd_milters = inet:localhost:8891")
+        before = {file.name: file.read_bytes() for file in directory.iterdir()}
+
+        _apply(directory, gate)
+        once = {file.name: file.read_bytes() for file in directory.iterdir()}
+        _apply(directory, gate)
+        assert {file.name: file.read_bytes() for file in directory.iterdir()} == once
+
+        files.write(changes.to_revert(directory))
+        assert {file.name: file.read_bytes() for file in directory.iterdir()} == before
+
+    def test_mode_stays(self, directory: Path, gate: Gate) -> None:
+        """
+        A replaced file keeps its mode.
+        """
+        _write(directory)
+        (directory / "main.cf").chmod(0o640)
+
+        _apply(directory, gate)
+
+        assert (directory / "main.cf").stat().st_mode & 0o777 == 0o640
+
+    def test_our_milter_comes_first_and_fails_closed(self, directory: Path, gate: Gate) -> None:
+        """
+        The admin's milters stay, in their order, after ours; ours has default_action=tempfail.
+        """
+        _write(
+            directory, main="smtpd_milters = inet:localhost:8891, unix:dkim.sock\nmilter_default_action = accept\n"
+        )
+
+        _apply(directory, gate)
+
+        first, _, rest = _value(directory, "smtpd_milters").partition("}")
+        assert first.startswith("{ unix:/run/gp/milter.sock, protocol=6, default_action=tempfail, ")
+        assert rest.strip() == "inet:localhost:8891, unix:dkim.sock"
+        assert _value(directory, "non_smtpd_milters") == f"{first}}}"
+
+    def test_admin_chooses_the_place(self, directory: Path, gate: Gate) -> None:
+        """
+        Where the admin wrote $gatepost_milter, such as after a verifier, ours stays.
+        """
+        _write(directory, main="smtpd_milters = inet:verify:1 $gatepost_milter inet:sign:2\n")
+
+        services = _apply(directory, gate)
+
+        value = _value(directory, "smtpd_milters")
+        assert value.startswith("inet:verify:1 { unix:/run/gp/milter.sock,")
+        assert value.endswith("} inet:sign:2")
+        assert services["127.0.0.1:10025 smtpd"].options["smtpd_milters"] == "inet:verify:1  inet:sign:2"
+
+    def test_service_with_milters_of_its_own(self, directory: Path, gate: Gate) -> None:
+        """
+        A service whose options replace smtpd_milters gets ours too.
+        """
+        _write(directory, master=_MASTER + "2525 inet n - n - - smtpd -o smtpd_milters=\n")
+
+        services = _apply(directory, gate)
+
+        assert services["2525 smtpd"].options["smtpd_milters"] == "$gatepost_milter"
+
+    def test_every_cleanup_in_use_gets_one_behind_it(self, directory: Path, gate: Gate) -> None:
+        """
+        A service with a cleanup of its own keeps that cleanup's options, with 1.5 times the size.
+        """
+        master = _MASTER + (
+            "2525 inet n - n - - smtpd -o cleanup_service_name=own -o message_size_limit=2000000\n"
+            "own unix n - n - 0 cleanup -o header_checks=regexp:/x\n"
+        )
+        _write(directory, main="message_size_limit = 1000000\n", master=master)
+
+        services = _apply(directory, gate)
+
+        assert services["2525 smtpd"].options["cleanup_service_name"] == "gatepost-own"
+        behind = services["gatepost-own cleanup"].options
+        assert (behind["header_checks"], behind["message_size_limit"]) == ("regexp:/x", "3000000")
+        assert services["gatepost-cleanup cleanup"].options["message_size_limit"] == "1500000"
+        assert services["gatepost-listener cleanup"].options["message_size_limit"] == "3000000"
+
+    def test_no_limit_stays_no_limit(self, directory: Path, gate: Gate) -> None:
+        """
+        message_size_limit = 0 is no limit, behind the milter too.
+        """
+        _write(directory, main="message_size_limit = 0\n")
+
+        assert _apply(directory, gate)["gatepost-cleanup cleanup"].options["message_size_limit"] == "0"
+
+    def test_socket_below_the_queue_directory_keeps_the_chroot(self, directory: Path, gate: Gate) -> None:
+        """
+        A socket in the queue directory is named so that an smtpd in its chroot finds it.
+        """
+        _write(directory, master=_MASTER.replace("smtp inet n - n", "smtp inet n - y"))
+        gate = replace(gate, milter_socket="unix:/var/spool/postfix/gatepost/milter.sock")
+
+        services = _apply(directory, gate)
+
+        assert services["smtp smtpd"].chroot == "y"
+        assert _value(directory, "smtpd_milters").startswith("{ unix:gatepost/milter.sock,")
+
+    def test_other_socket_takes_the_service_out_of_its_chroot(self, directory: Path, gate: Gate) -> None:
+        """
+        Where the socket cannot be seen from the chroot, the service leaves it and the admin is told.
+        """
+        _write(directory, master=_MASTER.replace("smtp inet n - n", "smtp inet n - y"))
+
+        assert _apply(directory, gate)["smtp smtpd"].chroot == "n"
+        assert any("leaves its chroot" in note for note in changes.to_apply(directory, gate)[1].notes)
+
+    def test_tcp_socket(self, directory: Path, gate: Gate) -> None:
+        """
+        A milter on TCP is written as Postfix writes it.
+        """
+        _write(directory)
+
+        _apply(directory, replace(gate, milter_socket="inet:9900@127.0.0.1"))
+
+        assert _value(directory, "smtpd_milters").startswith("{ inet:127.0.0.1:9900,")
+
+
+class TestRefusals:
+    @pytest.mark.parametrize(
+        ("main", "said"),
+        [
+            (
+                "content_filter = amavis:[127.0.0.1]:10024\n",
+                "content_filter = amavis.* not supported.*Supported: ",
+            ),
+            ("smtpd_proxy_filter = 127.0.0.1:9\n", "smtpd_proxy_filter hides messages"),
+            ("smtpd_milter_maps = inline:{x=DISABLE}\n", "smtpd_milter_maps can take Gatepost off"),
+            ("receive_override_options = no_milters\n", "no_milters passes Gatepost by"),
+            ("smtpd_milters = unix:/run/gp/milter.sock\n", "already name unix:/run/gp/milter.sock"),
+        ],
+    )
+    def test_unsupported_arrangement(self, directory: Path, gate: Gate, main: str, said: str) -> None:
+        """
+        An arrangement in which mail could pass by is refused with what to do, and nothing is written.
+        """
+        _write(directory, main=main)
+
+        with pytest.raises(ConfigError, match=said):
+            changes.to_apply(directory, gate)
+
+    def test_exempt_listener_is_left_alone(self, directory: Path, gate: Gate) -> None:
+        """
+        A listener that the admin exempted keeps its arrangement.
+        """
+        _write(directory, master=_MASTER + "2525 inet n - n - - smtpd -o content_filter=x:y\n")
+
+        services = _apply(directory, replace(gate, exempt=("2525",)))
+
+        assert services["2525 smtpd"].options == {"content_filter": "x:y"}
+
+    def test_other_milters_chroot_path(self, directory: Path, gate: Gate) -> None:
+        """
+        A service is not taken from the chroot that another milter's path needs.
+        """
+        _write(
+            directory, "smtpd_milters = unix:/dkim.sock\n", _MASTER.replace("smtp inet n - n", "smtp inet n - y")
+        )
+
+        with pytest.raises(ConfigError, match=r"the milter unix:/dkim\.sock could not be found"):
+            with_gatepost(bare(files.read_configuration(directory)), gate)
+
+    def test_missing_configuration(self, tmp_path: Path) -> None:
+        """
+        A directory without main.cf is named.
+        """
+        with pytest.raises(ConfigError, match=r"there is no main\.cf"):
+            files.read_configuration(tmp_path / "none")
+
+
+class TestListeners:
+    @pytest.mark.parametrize(
+        ("line", "name"),
+        [
+            ("smtp inet n - n - - smtpd", "smtp"),
+            ("25 inet n - n - - smtpd", "smtp"),
+            ("smtpd pass - - n - - smtpd", "smtp"),
+            ("127.0.0.1:587 inet n - n - - smtpd", "submission"),
+            ("[::1]:smtps inet n - n - - smtpd", "submissions"),
+            ("2525 inet n - n - - smtpd", "2525"),
+            ("2587 inet n - n - - smtpd -o syslog_name=postfix/submission", "submission"),
+            ("smtp inet n - n - - smtpd -o milter_macro_daemon_name=ORIGINATING", "ORIGINATING"),
+        ],
+    )
+    def test_name(self, line: str, name: str) -> None:
+        """
+        A listener is named after its port's service, or as the admin named it.
+        """
+        (service,) = services_of(f"{line}\n")
+
+        assert listener_name(service) == name
+
+    def test_port_of_another_service_is_passed_over(self, directory: Path, gate: Gate) -> None:
+        """
+        A port that master.cf gives to another service is not taken; a port that the admin set is not replaced.
+        """
+        _write(directory, master=_MASTER + "localhost:10025 inet n - n - - smtpd\n")
+        wanted = (gate.reinject, gate.reinject_tls)
+
+        chosen = changes.chosen_listeners(directory, wanted, fixed=())
+        assert "10025" not in chosen[0]
+        assert len(set(chosen)) == 2
+        with pytest.raises(ConfigError, match=r"127\.0\.0\.1:10025 is in use"):
+            changes.chosen_listeners(directory, wanted, fixed=wanted)
+
+    def test_own_listener_stays_where_it_is(self, directory: Path, gate: Gate) -> None:
+        """
+        A listener that runs already is not taken for somebody else's.
+        """
+        _write(directory)
+        _apply(directory, gate)
+        named = ports.named_ports(services_of(_MASTER))
+
+        assert ports.free(gate.reinject, named=named, ours=(gate.reinject,))
