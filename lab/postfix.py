@@ -232,6 +232,10 @@ class Postfix:
         """Give what is queued, as `postqueue -j` prints it."""
         return [json.loads(line) for line in self._run("postqueue", "-j").stdout.splitlines()]
 
+    def delete(self, queue_id: str) -> None:
+        """Delete one message from the queue."""
+        self._run("postsuper", "-d", queue_id)
+
     def flush(self) -> None:
         """Try every deferred message now."""
         self._run("postqueue", "-f")
