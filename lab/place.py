@@ -31,7 +31,7 @@ grep '^postfix ' "$notes" | while read -r _ dir; do
   [ -e "$dir/main.cf" ] && postfix -c "$dir" abort >/dev/null 2>&1
 done
 grep '^group ' "$notes" | while read -r _ pgid; do
-  grep -qx "ended $pgid" "$notes" || kill -KILL -- "-$pgid" 2>/dev/null
+  grep -qx "ended $pgid" "$notes" || kill -s KILL -- "-$pgid" 2>/dev/null
 done
 grep '^gpg ' "$notes" | while read -r _ dir; do
   [ -d "$dir" ] && gpgconf --homedir "$dir" --kill all >/dev/null 2>&1

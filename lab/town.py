@@ -113,23 +113,18 @@ def build(
 
 def _introduce(built: Town, fingerprint: str) -> None:
     """Enter the partners and keys, as an admin does."""
-    site, folder = built.site, built.folder
-    add = ("partner", "add")
-    site.gatepost(*add, "pgp.test", "--demand", "encrypt", "--ladder", "openpgp")
-    for address in KEY_HOLDERS:
-        name = address.partition("@")[0]
-        keys = built.gpg.export_to(folder / f"{name}.asc", f"{name.title()} <{address}>")
-        site.gatepost("key", "import", keys, "--for", address)
-    ca = str(built.authority.file)
-    for domain, sink, names in (
-        ("tls.test", built.tls, "mx.tls.test"),
-        ("wrong.test", built.wrong, "mx.wrong.test"),
-    ):
-        tls = ("--tls", "verify", "--tls-name", names, "--tls-ca", ca)
-        site.gatepost(*add, domain, "--demand", "tls", *tls, "--nexthop", f"[127.0.0.1]:{sink.port}")
-    pin = ("--tls", f"fingerprint:{fingerprint}", "--nexthop", f"[127.0.0.1]:{built.pin.port}")
-    site.gatepost(*add, "pin.test", "--demand", "tls", *pin)
-    site.gatepost("key", "generate", "openpgp", "--for", OWN)
-    own = folder / "own.asc"
-    own.write_text(site.gatepost("key", "export", OWN).stdout)
-    built.gpg.import_key(own.read_bytes())
+    site, folder, ca = built.site, built.folder, built.authority.file
+    rows = [
+        "pattern,demand,ladder,tls,tls_name,tls_ca,nexthop",
+        "pgp.test,encrypt,openpgp,,,,",
+        f"tls.test,tls,,verify,mx.tls.test,{ca},[127.0.0.1]:{built.tls.port}",
+        f"wrong.test,tls,,verify,mx.wrong.test,{ca},[127.0.0.1]:{built.wrong.port}",
+        f"pin.test,tls,,fingerprint:{fingerprint},,,[127.0.0.1]:{built.pin.port}",
+    ]
+    table = folder / "partners.csv"
+    table.write_text("\n".join(rows) + "\n")
+    site.gatepost("partner", "import", table)
+    users = [f"{address.partition('@')[0].title()} <{address}>" for address in KEY_HOLDERS]
+    site.gatepost("key", "import", built.gpg.export_to(folder / "theirs.asc", *users))
+    made = site.json("key", "generate", "openpgp", "--for", OWN)["keys"][0]["fingerprint"]
+    built.gpg.import_key(site.gatepost("key", "export", made).stdout.encode())

@@ -109,11 +109,11 @@ class TestOneTreatment:
         """A rule that rejects refuses the whole message with 550 5.7.1, and nobody gets anything."""
         rules = the_town.site.folder / "rules" / "90-reject.toml"
         rules.write_text(
-            '[[rule]]\nname = "no blueprints"\nwhen = { direction = "out", subject = "blueprint" }\ndemand = "reject"\n'
+            '[[rule]]\nname = "no plans"\nwhen = { direction = "out", subject = "plan" }\ndemand = "reject"\n'
         )
         the_town.site.restart()
         try:
-            message = letter(canary(), subject="the blueprint")
+            message = letter(canary(), subject="the plan")
             outcome = the_town.send("sue@hosp.test", "bob@plain.test", "ann@pgp.test", message=message)
         finally:
             rules.unlink()
