@@ -5,6 +5,7 @@ The configuration is given as text and laid into a passing folder, so that value
 not in force: the admin's without Gatepost's, or ours before they are written.
 """
 
+import os
 import subprocess
 import tempfile
 from collections.abc import Sequence
@@ -42,6 +43,8 @@ class Configuration:
         with tempfile.TemporaryDirectory(prefix="gatepost-postfix-") as folder:
             for name, text in (("main.cf", self.main), ("master.cf", self.master)):
                 Path(folder, name).write_text(text, encoding="utf-8", errors="surrogateescape")
+                # Postfix waits for two seconds before it reads a file that was just written.
+                os.utime(Path(folder, name), (0, 0))
             here = ("-o", f"config_directory={self.directory}")
             return _run("postconf", "-c", folder, *here, *arguments, directory=self.directory)
 
