@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -27,7 +27,8 @@ from lab.postfix import Postfix
 from lab.sink import Sink
 from lab.wait import until
 
-from gatepost.mta.postfix import changes, files
+from gatepost.mta.finding import Status
+from gatepost.mta.postfix import changes, checks, files
 from gatepost.mta.postfix.gate import Gate
 
 pytestmark = pytest.mark.real
@@ -344,3 +345,62 @@ class TestTlsRoute:
         outcome = send(site.postfix.inside_port, Envelope.of("a@near.test", "t4@far.test"), _message("route a b"))
 
         assert not outcome.ok
+
+
+class TestDoctor:
+    def test_every_way_in_passes(self, site: Site) -> None:
+        """
+        After `setup` every way mail enters passes Gatepost, the listeners themselves left out.
+        """
+        ways = checks.ways_in(site.postfix.config_dir, site.gate)
+
+        assert {way.passes for way in ways} == {"yes"}
+        assert len(ways) == 4
+
+    def test_listeners_and_settings_are_well(self, site: Site) -> None:
+        """
+        What `setup` wrote is found in force, and the listeners let in our certificate alone.
+        """
+        findings = list(checks.postfix_checks(site.postfix.config_dir, site.gate, ["near.test"]))
+
+        assert [found for found in findings if found.status is Status.FAIL] == []
+        assert sum("lets in our certificate alone" in found.what for found in findings) == 2
+
+    def test_listener_that_refuses_us_is_told(self, site: Site, tmp_path: Path) -> None:
+        """
+        A certificate that the listeners do not know is a failure, and so are settings out of date.
+        """
+        gate = replace(site.gate, client_pem=_self_signed(tmp_path / "new.pem", "client"))
+
+        whats = [
+            f.what for f in checks.postfix_checks(site.postfix.config_dir, gate, []) if f.status is Status.FAIL
+        ]
+
+        assert sum("refuses our certificate" in what for what in whats) == 2
+        assert any("out of date: master.cf" in what for what in whats)
+
+    @pytest.mark.parametrize(
+        ("setting", "said"),
+        [
+            ("always_bcc = x@y.test", "always_bcc = x@y.test copies mail past Gatepost"),
+            ("enable_original_recipient = no", "enable_original_recipient = no"),
+            ("mydestination = near.test", "forward_path is set, and local(8) serves near.test"),
+            ("receive_override_options = no_milters", "no_milters passes Gatepost by"),
+        ],
+    )
+    def test_setting_that_breaks_the_promise_is_told(
+        self, site: Site, tmp_path: Path, setting: str, said: str
+    ) -> None:
+        """
+        A setting of Postfix that lets mail out in clear is a failure.
+        """
+        for name in ("main.cf", "master.cf"):
+            (tmp_path / name).write_text((site.postfix.config_dir / name).read_text() + "\n")
+        with (tmp_path / "main.cf").open("a") as main:
+            main.write(f"{setting}\n")
+
+        findings = [
+            f for f in checks.postfix_checks(tmp_path, site.gate, ["near.test"]) if f.status is Status.FAIL
+        ]
+
+        assert any(said in f"{found.what} {found.remedy}" for found in findings)

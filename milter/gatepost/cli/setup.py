@@ -37,8 +37,8 @@ def postfix(
         raise typer.BadParameter("--apply, --revert and --print exclude one another")
     if after_aliases:
         raise ConfigError(
-            "--after-aliases is not available: list inside addresses that alias to the outside in maps that "
-            '`postmap -q` can ask, and leave [gateway] aliases = "resolve"'
+            '--after-aliases is not available; [gateway] aliases = "resolve" asks the alias maps instead, so keep '
+            "aliases that point outside in maps that `postmap -q` can read"
         )
     call = invocation(ctx)
     settings = call.settings
