@@ -4,7 +4,7 @@ The services that Gatepost adds to master.cf.
   * a cleanup behind every cleanup that an entrance uses: it takes 1.5 times the size, since encryption makes
     a message larger, and turns the field `Gatepost-Route` that the milter adds into the TLS route;
   * two re-injection listeners with a cleanup each: loopback, TLS, one client certificate, none of our milter;
-    what they accept is not rewritten, aliased, copied or judged a second time;
+    what they accept is not copied or judged a second time;
   * `gatepost-tls`: smtp(8) that asks the policy service at delivery and never sends in clear.
 
 A client cannot reach the TLS route: milter_header_checks see only what milters add, and the second listener
@@ -75,8 +75,8 @@ def behind_name(cleanup: str) -> str:
 
 def listeners(gate: Gate, around: Surroundings, fingerprint: str) -> list[str]:
     """Write both re-injection listeners and their cleanups."""
-    plain = _listener(gate.reinject, LISTENER_CLEANUP, gate, around, fingerprint)
-    routed = _listener(gate.reinject_tls, TLS_LISTENER_CLEANUP, gate, around, fingerprint)
+    plain = _listener(gate.reinject, LISTENER_CLEANUP, gate, around, fingerprint, override=_ALIASED)
+    routed = _listener(gate.reinject_tls, TLS_LISTENER_CLEANUP, gate, around, fingerprint, override=_AS_DECIDED)
     return [
         *plain,
         *_listener_cleanup(LISTENER_CLEANUP, around, header_checks=""),
@@ -108,7 +108,9 @@ def tls_transport(gate: Gate, around: Surroundings) -> list[str]:
     return entry(service, options)
 
 
-def _listener(address: str, cleanup: str, gate: Gate, around: Surroundings, fingerprint: str) -> list[str]:
+def _listener(
+    address: str, cleanup: str, gate: Gate, around: Surroundings, fingerprint: str, *, override: str
+) -> list[str]:
     service = Service(address, "inet", "n", "-", around.chroot, "-", _LISTENER_PROCESSES, "smtpd")
     return entry(
         service,
@@ -117,6 +119,7 @@ def _listener(address: str, cleanup: str, gate: Gate, around: Surroundings, fing
             "cleanup_service_name": cleanup,
             "smtpd_milters": around.milters,
             "milter_macro_daemon_name": around.daemon_name,
+            "receive_override_options": override,
             "message_size_limit": str(grown(around.size_limit)),
             **_only_our_client(gate, fingerprint),
             **_UNJUDGED,
@@ -156,9 +159,11 @@ def _only_our_client(gate: Gate, fingerprint: str) -> Mapping[str, str]:
     }
 
 
-# The copy was judged when it came in: nothing more is refused, rewritten, filtered, copied or looked up.
+# Notices and opened mail go to inside addresses, which may be aliases; what leaves by TLS goes as it was decided.
+_ALIASED = "no_unknown_recipient_checks"
+_AS_DECIDED = "no_address_mappings,no_unknown_recipient_checks"
+# The copy was judged when it came in: nothing more is refused, filtered or looked up.
 _UNJUDGED: Mapping[str, str] = {
-    "receive_override_options": "no_address_mappings,no_unknown_recipient_checks",
     "content_filter": "",
     "smtpd_proxy_filter": "",
     "smtpd_command_filter": "",
@@ -197,6 +202,10 @@ def _listener_cleanup(name: str, around: Surroundings, *, header_checks: str) ->
         "non_smtpd_milters": "",
         "message_size_limit": str(grown(around.size_limit)),
         "always_add_missing_headers": "no",
+        # The original was copied to these already.
+        "always_bcc": "",
+        "sender_bcc_maps": "",
+        "recipient_bcc_maps": "",
     }
     return entry(service, options)
 
