@@ -2,6 +2,7 @@
 Keys, wired: the key worker, the way to it, the encryption pool, and the key table for administrators.
 """
 
+import pwd
 import signal
 import threading
 from collections.abc import Callable
@@ -49,7 +50,7 @@ def serve_keys(settings: Settings, ready: Callable[[], None]) -> None:
         keys_private=secrets.read("keys", settings.secrets.directory).reveal(),
         vault_private=secrets.read("vault", settings.secrets.directory).reveal(),
     )
-    server = KeyServer(unix_path(settings.keys.socket), holder, Callers())
+    server = KeyServer(unix_path(settings.keys.socket), holder, _callers(settings))
     for number in (signal.SIGTERM, signal.SIGINT):
         # `shutdown` waits for the loop to end, which this very thread runs
         signal.signal(number, lambda *_: threading.Thread(target=server.shutdown).start())
@@ -60,3 +61,11 @@ def serve_keys(settings: Settings, ready: Callable[[], None]) -> None:
         server.server_close()
         decryptor.close()
         database.close()
+
+
+def _callers(settings: Settings) -> Callers:
+    """Let the milter's user have mail opened; what is held is released by root or the worker's own user alone."""
+    try:
+        return Callers(open=frozenset({pwd.getpwnam(settings.keys.milter_user).pw_uid}))
+    except KeyError:
+        return Callers()  # all services share one user, as under `gatepost run`

@@ -170,5 +170,6 @@ class Gateway:
         )
 
     def close(self) -> None:
-        """Write what is still to be recorded."""
+        """Write what is still to be recorded, and let the engine's processes go."""
         self._despatch.close()
+        self._protection.close()

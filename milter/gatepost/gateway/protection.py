@@ -25,6 +25,9 @@ class Encryption(Protocol):
     def encrypt(self, pieces: Iterable[bytes], certificates: Sequence[bytes], on_wait: Callable[[], None]) -> Body:
         """Encrypt to every certificate; gives ASCII armor. Calls `on_wait` every few seconds."""
 
+    def close(self) -> None:
+        """Let its processes go."""
+
 
 ROUTE = b"Gatepost-Route"
 
@@ -52,6 +55,10 @@ class Protection:
             case Treatment.TLS:
                 edits.append(Append(ROUTE, b" " + copy.nexthop.encode("ascii")))
         return Form(tuple(edits))
+
+    def close(self) -> None:
+        """Let the engine's processes go."""
+        self._encryption.close()
 
     def _armor(self, transaction: Transaction, keys: Sequence[Key], budget: Budget) -> Body:
         plaintext = pgpmime.plaintext_of(transaction.fields, transaction.body.chunks())

@@ -100,6 +100,8 @@ class Keys(Section):
     """The weakest trust with which a key is used; admin > dnssec > wkd > ca > keyserver > harvested."""
     socket: kinds.UnixSocket = "unix:/run/gatepost-keys/keys.sock"
     """Where the key worker listens."""
+    milter_user: str = "gatepost"
+    """The user that the milter runs as, who may have mail opened; a name that this host lacks admits nobody."""
 
 
 class OpenPGP(Section):
