@@ -2,7 +2,7 @@
 A whole town of mail: one Gatepost site, its private Postfix, and everyone it writes to.
 
     hosp.test      the site's own domain; its mailboxes are the sink `inside`
-    plain.test     outsiders with nothing: what reaches the sink `outside` there came in clear
+    plain.test     outsiders without a partner row; only kim has an OpenPGP key
     pgp.test       a partner whose row demands encryption; ann, bob and eve have OpenPGP keys
     tls.test       a partner by verified TLS, whose server shows the right certificate (sink `tls`)
     wrong.test     a partner by verified TLS, whose server shows a wrong one (sink `wrong`)
@@ -24,7 +24,7 @@ from lab.sink import Sink
 from lab.site import GatepostSite, Setting
 
 OWN = "hosp.test"
-KEY_HOLDERS = ("ann@pgp.test", "bob@pgp.test", "eve@pgp.test")
+KEY_HOLDERS = ("ann@pgp.test", "bob@pgp.test", "eve@pgp.test", "kim@plain.test")
 
 
 @dataclass(frozen=True, slots=True)
