@@ -5,7 +5,7 @@ What arrived is computed from the receivers' bytes alone: a canary in the body s
 clear, the gpg command line opens what did not, and the receiver tells what came inside TLS.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from lab.client import Outcome
@@ -16,6 +16,7 @@ from lab.town import OWN, Town
 CLEAR = "in clear"
 TLS = "inside verified TLS"
 OPENPGP = "OpenPGP, opened by gpg"
+_WISH = "X-Gatepost-Encrypt: yes"
 DECRYPTED = "decrypted for the inside"
 WAITS = "nothing: waits in the queue"
 NOTHING = "nothing"
@@ -58,7 +59,7 @@ def samples(town: Town) -> list[Sample]:
         _sample("ordinary mail to anyone", {"bob@plain.test": CLEAR}),
         _sample("sender's tag *secure*", {"kim@plain.test": OPENPGP}, subject="*secure* your results"),
         _sample("sender's tag encrypt/", {"kim@plain.test": OPENPGP}, subject="encrypt/ your results"),
-        _sample("field X-Gatepost-Encrypt", {"kim@plain.test": OPENPGP}, fields=("X-Gatepost-Encrypt: yes",)),
+        _sample("field X-Gatepost-Encrypt", {"kim@plain.test": OPENPGP}, fields=[_WISH]),
         _sample("partner who demands encryption", {"ann@pgp.test": OPENPGP}),
         _sample("partner by verified TLS", {"carol@tls.test": TLS}),
         _sample("partner by pinned certificate", {"carl@pin.test": TLS}),
@@ -73,7 +74,7 @@ def samples(town: Town) -> list[Sample]:
             {"nokey@plain.test": NOTHING, "kim@plain.test": OPENPGP},
             subject="*secure* to two", notice=True,
         ),
-        _sample("refused by a rule", {"bob@plain.test": REFUSED, "doc@hosp.test": REFUSED}, subject="the blueprint"),
+        _sample("refused by a rule", {"bob@plain.test": REFUSED, "doc@hosp.test": REFUSED}, subject="blueprint"),
         inbound,
         _sample(
             "reply to it, no tag, no partner row", {"kim@plain.test": OPENPGP},
@@ -89,7 +90,7 @@ def _sample(
     *,
     sender: str = "sue@hosp.test",
     subject: str = "hello",
-    fields: tuple[str, ...] = (),
+    fields: Sequence[str] = (),
     notice: bool = False,
 ) -> Sample:
     word = canary()
@@ -122,7 +123,7 @@ def _forged() -> Sample:
 
 
 def arrived(town: Town, sample: Sample, recipient: str, outcome: Outcome) -> str:
-    """Tell what arrived at a recipient, from the receivers' bytes; the mail server's answer and queue for the rest."""
+    """Tell what arrived at a recipient, from the receivers' bytes; Postfix's answer and queue for the rest."""
     found = [how for sink in town.sinks for message in sink.messages if recipient in message.addresses
              for how in [_how(town, sample, message)] if how]  # fmt: skip
     if found:

@@ -19,7 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from lab.place import note
+from lab.place import free_port, note
 from lab.postfix import Postfix
 from lab.wait import until
 
@@ -46,7 +46,12 @@ class GatepostSite:
         self.log_file = folder.parent / f"{folder.name}.log"
         self.postfix = postfix
         self.domains = tuple(domains)
-        self._settings: dict[str, Setting] = {"gateway.outside_listeners": ["outside"], **(settings or {})}
+        self._settings: dict[str, Setting] = {
+            "gateway.outside_listeners": ["outside"],
+            "gateway.reinject": f"127.0.0.1:{free_port()}",
+            "gateway.reinject_tls": f"127.0.0.1:{free_port()}",
+            **(settings or {}),
+        }
         self._process: subprocess.Popen[bytes] | None = None
 
     # -- the command line ---------------------------------------------------------------------------------
