@@ -21,6 +21,7 @@ from gatepost.gateway.arrival import Arrivals
 from gatepost.gateway.budget import Budget
 from gatepost.gateway.despatch import Despatch, Outgoing
 from gatepost.gateway.protection import Protection
+from gatepost.gateway.report import is_report
 from gatepost.gateway.survey import Survey, Surveyor
 from gatepost.gateway.verdict import Reject, Verdict
 from gatepost.message.address import Address
@@ -70,10 +71,14 @@ class Gateway:
         """Gather what is known at the end of the header."""
         facts = self._surveyor.facts(transaction)
         view = self._view(transaction, facts, complete=False)
-        needs_body = self._rules.needs_body or any(
-            (one.direction is Direction.IN and self._arrivals.concerns(transaction.fields))
-            or engine.may_demand(view, one, self._rules)
-            for one in facts
+        needs_body = (
+            is_report(transaction)
+            or self._rules.needs_body
+            or any(
+                (one.direction is Direction.IN and self._arrivals.concerns(transaction.fields))
+                or engine.may_demand(view, one, self._rules)
+                for one in facts
+            )
         )
         return Survey(facts, needs_body)
 
@@ -83,6 +88,9 @@ class Gateway:
 
     def plan(self, transaction: Transaction, facts: tuple[RecipientFacts, ...]) -> Plan:
         """Decide, without doing anything."""
+        returned = self._surveyor.returned(transaction)
+        if returned is not None and returned.cut is None:
+            facts = tuple(replace(one, thread=True) for one in facts)
         view = self._view(transaction, facts, complete=True)
         known = tuple(
             self._surveyor.with_rungs(one)
@@ -139,6 +147,8 @@ class Gateway:
         form = self._protection.form(
             transaction, copy, budget, for_outsiders=any(not self._is_ours(one) for one in copy.recipients)
         )
+        if copy.treatment is Treatment.PASS and (returned := self._surveyor.returned(transaction)) is not None:
+            form = replace(form, body=returned.cut)
         return Outgoing(copy.recipients, form, in_place=copy.in_place, tls_route=copy.treatment is Treatment.TLS)
 
     def _arriving(self, transaction: Transaction, copy: Copy, budget: Budget) -> list[Outgoing]:

@@ -15,6 +15,7 @@ from gatepost.directory.key import Key, Keys, Trust
 from gatepost.directory.partner import Partner, Partners
 from gatepost.directory.thread import Threads, hashed
 from gatepost.errors import CryptoError
+from gatepost.gateway import report
 from gatepost.message.address import Address
 from gatepost.message.direction import Direction, Site
 from gatepost.message.field import Field
@@ -56,7 +57,8 @@ class Surveyor:
     def facts(self, transaction: Transaction) -> tuple[RecipientFacts, ...]:
         """Give partner and thread of every recipient; no rungs yet."""
         inside = self._site.is_inside(transaction.client)
-        thread = self.in_thread(transaction.fields) if inside else False
+        # What a report is about stands in its body, which is not there yet: see `returned`.
+        thread = inside and not report.is_report(transaction) and self.in_thread(transaction.fields)
         return tuple(self._of(recipient, inside=inside, thread=thread) for recipient in transaction.recipients)
 
     def _of(self, recipient: Recipient, *, inside: bool, thread: bool) -> RecipientFacts:
@@ -68,6 +70,14 @@ class Surveyor:
         return RecipientFacts(
             recipient, Direction.OUT, partner=self._partners.find(recipient.address), thread=thread
         )
+
+    def returned(self, transaction: Transaction) -> report.Returned | None:
+        """Give what a report returns of a protected message; None for all other mail."""
+        if not (self._site.is_inside(transaction.client) and report.is_report(transaction)):
+            return None
+        if not self.in_thread((*transaction.fields, *report.named_in(transaction.body))):
+            return None
+        return report.Returned(report.cut(transaction.fields, transaction.body))
 
     def in_thread(self, fields: Iterable[Field]) -> bool:
         """Tell whether any Message-ID that the header names is of a protected thread."""

@@ -86,7 +86,7 @@ def test_one_address_is_read_from_a_user_id(user_id: str, address: str) -> None:
         ("anna@other.test", False),
     ],
 )
-def test_a_certificate_is_bound_by_its_user_ids(owner: str, bound: bool) -> None:  # noqa: FBT001 - a table
+def test_a_certificate_is_bound_by_its_user_ids(owner: str, bound: bool) -> None:
     """An address must be named by the certificate itself; a domain is vouched for by whoever puts it there."""
     certificate = Certificate("AA", ("Anna <anna@hosp.test>",), ("anna@hosp.test",), b"", PAST, None, "")
 

@@ -1,6 +1,7 @@
 """The gateway: what is decided is built whole, carried out durable first, and answered."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pysequoia
@@ -278,6 +279,45 @@ class TestOut:
         assert isinstance(verdict, Accept)
         assert verdict.form.body is not None
         assert b"ENCRYPTED TO bob@partner.test\r\n" in verdict.form.body.read()
+
+
+REPORT = b"""\
+--b
+Content-Type: text/plain
+
+failed
+--b
+Content-Type: %s
+
+Message-ID: <1@partner.test>
+
+canary
+--b--
+""".replace(b"\n", b"\r\n")
+
+
+class TestReports:
+    @pytest.mark.parametrize(("media", "leaves"), [(b"message/rfc822", True), (b"application/zip", False)])
+    def test_a_report_about_a_protected_message(
+        self, world: World, gateway: Build, media: bytes, leaves: bool
+    ) -> None:
+        """A DSN leaves without the content that it returned; one that cannot be cut is protected like a reply."""
+        world.threads = {hashed("<1@partner.test>")}
+        kind = Field(b"Content-Type", b" multipart/report; report-type=delivery-status; boundary=b")
+        transaction = replace(
+            message("bob@partner.test", fields=(kind,), body=REPORT % media), sender=address.NULL_SENDER
+        )
+
+        verdict = processed(gateway(), transaction)
+
+        if leaves:
+            assert isinstance(verdict, Accept)
+            assert verdict.form.body is not None
+            assert b"canary" not in verdict.form.body.read()
+            assert b"<1@partner.test>" in verdict.form.body.read()
+        else:
+            assert Discard() == verdict
+            assert ["bob@partner.test"] == [one.recipient.address.text for one in world.held]
 
 
 class TestFaults:
