@@ -14,7 +14,7 @@ help:  ## list the targets
 check: .venv/.ready  ## lint, types, fast tests
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
-	.venv/bin/mypy milter lab
+	.venv/bin/mypy milter lab bench
 	$(PY) -m pytest -q -n 2 -m "not real and not soak"
 
 test: system .venv/.ready  ## the whole test suite; installs what is missing
@@ -25,6 +25,7 @@ demo: system .venv/.ready  ## a private site, sample mail, what arrived; KEEP=1 
 
 bench: system .venv/.ready  ## messages a second and CPU, beside Postfix alone and OpenDKIM
 	$(PY) -m bench.run
+	$(PY) -m bench.partners
 
 soak: system .venv/.ready  ## the long tests
 	$(PY) -m pytest -n 2 -m soak

@@ -134,6 +134,13 @@ class GatepostSite:
         self.stop()
         self.start()
 
+    @property
+    def pid(self) -> int:
+        """The process ID of `gatepost run`; raises RuntimeError if it does not run."""
+        if self._process is None:
+            raise RuntimeError("the site is not started")
+        return self._process.pid
+
     def service_pids(self, service: str) -> list[int]:
         """Give the process IDs of one service, such as `milter` or `keys`."""
         return [pid for pid, arguments in self._processes() if arguments[-2:] == ["run", service]]
