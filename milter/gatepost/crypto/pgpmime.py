@@ -57,12 +57,9 @@ def plaintext_of(fields: Iterable[Field], body: Iterable[bytes]) -> Iterator[byt
     """
     Give what is to be encrypted, in pieces: the Content-* fields as received, a blank line, the body.
 
-    A message without Content-Type gets the one that RFC 2045 gives it by default, so that it reads the same.
+    Nothing is added: without a Content-Type the entity is plain text inside as it was outside (RFC 2045 5.2).
     """
-    content = [field for field in fields if is_content(field)]
-    if not any(field.key == b"content-type" for field in content):
-        content.append(_DEFAULT)
-    yield b"".join([field.wire() for field in content]) + b"\r\n"
+    yield b"".join([field.wire() for field in fields if is_content(field)]) + b"\r\n"
     yield from body
 
 

@@ -9,7 +9,6 @@ tempfail. A session is a connection; a Receiving is one message on it.
 Sources: libmilter API; Postfix MILTER_README; milter8.c.
 """
 
-import socket as socketlib
 import threading
 import time
 from collections.abc import Callable
@@ -25,11 +24,12 @@ from gatepost.gateway.verdict import Accept, Discard, Reject, TempFail, Verdict
 from gatepost.log import logger
 from gatepost.message import address
 from gatepost.message.address import Address
-from gatepost.message.body import Body
-from gatepost.message.edit import Append, Change, Edit, Prepend
 from gatepost.message.field import Field
 from gatepost.message.transaction import Client, Recipient, Transaction
+from gatepost.mta import edits
+from gatepost.mta.probe import answers
 from gatepost.mta.receiving import Receiving
+from gatepost.mta.sessions import Sessions
 
 _CONTINUE = int(Milter.CONTINUE)
 _ACTIONS = Milter.ADDHDRS | Milter.CHGHDRS | Milter.CHGBODY | Milter.ADDRCPT | Milter.DELRCPT | Milter.CHGFROM
@@ -38,8 +38,8 @@ _SILENT = Milter.P_NR_CONN | Milter.P_NR_MAIL | Milter.P_NR_HDR | Milter.P_NR_EO
 _NEEDED = Milter.P_HDR_LEADSPC
 _WANTED = _UNUSED | _SILENT | _NEEDED | Milter.P_SKIP
 
-_BODY_PIECE = 65535  # MILTER_CHUNK_SIZE: what one replacement request may carry
-_BELOW_RECEIVED = 1  # insheader counts the mail server's own Received field as number 0
+_REPLY_LINES = 32  # what smfi_setmlreply takes
+_REPLY_LENGTH = 480
 
 
 class Mail(Protocol):
@@ -53,31 +53,6 @@ class Mail(Protocol):
 
     def process(self, transaction: Transaction, survey: Survey, budget: Budget) -> Verdict:
         """Decide about one message and carry it out up to the edits."""
-
-
-class Sessions:
-    """Counts messages being processed, so that a stop can wait for them."""
-
-    def __init__(self) -> None:
-        self._busy = 0
-        self._idle = threading.Condition()
-
-    def enter(self) -> None:
-        """Note that a message is being processed."""
-        with self._idle:
-            self._busy += 1
-
-    def leave(self) -> None:
-        """Note that its verdict was given."""
-        with self._idle:
-            self._busy -= 1
-            self._idle.notify_all()
-
-    def drain(self, seconds: float) -> int:
-        """Wait until no message is being processed; give how many still were when time was up."""
-        with self._idle:
-            self._idle.wait_for(lambda: self._busy == 0, timeout=seconds)
-            return self._busy
 
 
 class Session(Milter.Base):  # type: ignore[misc] # pymilter has no types
@@ -200,7 +175,7 @@ class Session(Milter.Base):  # type: ignore[misc] # pymilter has no types
     def _perform(self, verdict: Verdict) -> int:
         match verdict:
             case Accept():
-                self._edit(verdict)
+                edits.perform(self, verdict, self._current().sender)
                 return int(Milter.ACCEPT)
             case Discard():
                 return int(Milter.DISCARD)
@@ -218,47 +193,6 @@ class Session(Milter.Base):  # type: ignore[misc] # pymilter has no types
         self.setreply("451", "4.7.1", "Message protection is unavailable at the moment, try again later")
         return int(Milter.TEMPFAIL)
 
-    def _edit(self, verdict: Accept) -> None:
-        # A mail server may or may not count deleted fields: from the last to the first, both mean the same.
-        for edit in sorted(verdict.form.edits, key=_last_first):
-            self._edit_field(edit)
-        if verdict.headers_only_bounces:
-            sender = self._current().sender
-            self.chgfrom(sender.raw.decode("utf-8"), "RET=HDRS")
-        for removed in verdict.removed:
-            self._delete(removed)
-        if verdict.form.body is not None:
-            self._replace(verdict.form.body)
-
-    def _edit_field(self, edit: Edit) -> None:
-        name, value = edit.name.decode("ascii"), _ascii(edit.value)
-        match edit:
-            case Change():
-                self.chgheader(name, edit.index, value)
-            case Prepend():
-                self.addheader(name, value, _BELOW_RECEIVED)
-            case Append():
-                self.addheader(name, value)
-
-    def _delete(self, recipient: Address) -> None:
-        # Postfix compares byte for byte with what RCPT said and tells nobody when nothing matches.
-        self.delrcpt(recipient.raw.decode("utf-8"))
-
-    def _replace(self, body: Body) -> None:
-        if body.size == 0:
-            self.replacebody(b"")
-        for chunk in body.chunks():
-            for start in range(0, len(chunk), _BODY_PIECE):
-                self.replacebody(chunk[start : start + _BODY_PIECE])
-
-
-_REPLY_LINES = 32  # what smfi_setmlreply takes
-_REPLY_LENGTH = 480
-
-
-def _last_first(edit: Edit) -> int:
-    return -edit.index if isinstance(edit, Change) else 0
-
 
 def _reply_line(text: str) -> str:
     plain = text.encode("ascii", "replace").decode("ascii")
@@ -267,12 +201,6 @@ def _reply_line(text: str) -> str:
 
 def _texts(parameters: tuple[bytes, ...]) -> tuple[str, ...]:
     return tuple(parameter.decode("utf-8", "surrogateescape") for parameter in parameters)
-
-
-def _ascii(value: bytes | None) -> str | None:
-    if value is None:
-        return None
-    return value.decode("ascii")
 
 
 def serve(
@@ -302,20 +230,6 @@ def serve(
 
 def _announce(socket: str, ready: Callable[[], None]) -> None:
     """Tell that the milter is ready once its socket takes connections."""
-    while not _connects(socket):
+    while not answers(socket):
         time.sleep(0.02)
     ready()
-
-
-def _connects(name: str) -> bool:
-    kind, _, place = name.partition(":")
-    try:
-        if kind == "unix":
-            with socketlib.socket(socketlib.AF_UNIX) as probe:
-                probe.connect(place)
-        else:
-            port, _, host = place.partition("@")
-            socketlib.create_connection((host, int(port)), timeout=1).close()
-    except OSError:
-        return False
-    return True

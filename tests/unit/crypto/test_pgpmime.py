@@ -207,3 +207,8 @@ def test_any_bytes_are_answered(body: bytes, value: bytes) -> None:
     pgpmime.is_encrypted(fields, MemoryBody(body))
     pgpmime.is_encrypted(message()[0], MemoryBody(body))
     pgpmime.open_entity(value + b"\r\n\r\n" + body)
+
+
+def test_nothing_is_added_to_what_is_encrypted() -> None:
+    """A message without content fields is a blank line and its body: it decrypts to exactly what was sent."""
+    assert b"\r\nbody\r\n" == b"".join(pgpmime.plaintext_of((Field(b"Subject", b" x"),), [b"body\r\n"]))
