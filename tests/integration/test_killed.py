@@ -6,7 +6,6 @@ of the protocol and then kill the milter with SIGKILL. The clients retry as mail
 only what the receivers got: a canary in every body, and who may see it in clear.
 """
 
-import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from lab.client import Envelope, send_until_taken
+from lab.letter import canary, letter
 from lab.place import free_port, short_folder
 from lab.proxy import ListenerProxy, MilterProxy, Trap
 from lab.sink import Received
@@ -64,56 +64,49 @@ def watched() -> Iterator[Watched]:
         yield Watched(town, trap)
 
 
-def _mail(canary: str) -> bytes:
-    return (
-        f"From: Ann <sue@hosp.test>\r\nTo: everyone\r\nSubject: kill test\r\nMessage-ID: <{canary}@hosp.test>\r\n"
-        f"Content-Type: text/plain\r\n\r\n{canary}\r\n".encode()
-        + b"filler to make a body of more than one line\r\n" * 50
-    )
+def _mail(word: str) -> bytes:
+    return letter(f"{word}\r\n" + "filler to make a body of more than one line\r\n" * 50, sender="sue@hosp.test")
 
 
 def _strike(watched: Watched, step: str, recipients: tuple[str, ...], *, together: int, after: bool) -> int:
     """Kill the milter once with `together` messages at `step`; give how many stood there."""
     town, trap = watched.town, watched.trap
-    canaries = [
-        f"CANARY-{threading.get_ident()}-{step}-{after}-{number}-end".replace("<", "lt").replace(">", "gt")
-        for number in range(together)
-    ]
+    canaries = [canary() for _ in range(together)]
     town.clear()
     trap.arm(step, lambda: town.site.kill_service("milter"), connections=together, after=after)
     with ThreadPoolExecutor(together) as pool:
         envelope = Envelope("sue@hosp.test", recipients)
         port = town.postfix.inside_port
-        list(pool.map(lambda canary: send_until_taken(port, envelope, _mail(canary), timeout=90), canaries))
+        list(pool.map(lambda word: send_until_taken(port, envelope, _mail(word), timeout=90), canaries))
     trap.disarm()
     town.postfix.wait_queue_empty(60)
-    for canary in canaries:
-        _judge(town, canary, recipients)
+    for word in canaries:
+        _judge(town, word, recipients)
     return trap.caught
 
 
-def _judge(town: Town, canary: str, recipients: tuple[str, ...]) -> None:
+def _judge(town: Town, word: str, recipients: tuple[str, ...]) -> None:
     """Every recipient got the message at least once, and nobody got it in clear who must not."""
     got: set[str] = set()
     for sink in town.sinks:
         for message in sink.messages:
-            clear = canary.encode() in message.data
+            clear = word.encode() in message.data
             if clear:
-                assert set(message.addresses) <= _may_see(message), f"{canary} in clear at {message.addresses}"
-            if clear or _is_for(town, message, canary):
+                assert set(message.addresses) <= _may_see(message), f"{word} in clear at {message.addresses}"
+            if clear or _is_for(town, message, word):
                 got |= set(message.addresses)
-    assert got >= set(recipients), f"{canary} never reached {set(recipients) - got}"
+    assert got >= set(recipients), f"{word} never reached {set(recipients) - got}"
 
 
 def _may_see(message: Received) -> set[str]:
     return _CLEAR | ({"carol@tls.test"} if message.tls is not None else set())
 
 
-def _is_for(town: Town, message: Received, canary: str) -> bool:
+def _is_for(town: Town, message: Received, word: str) -> bool:
     """Tell whether an encrypted message is this one, by what gpg makes of it."""
     if b"-----BEGIN PGP MESSAGE-----" not in message.data:
         return False
-    return canary.encode() in town.gpg.decrypt(message.data).data
+    return word.encode() in town.gpg.decrypt(message.data).data
 
 
 def _rounds(
@@ -165,6 +158,6 @@ def _edits_in_place(watched: Watched) -> set[str]:
     """Give the kinds of edits that one message in place brings about."""
     before = watched.trap.seen.copy()
     send_until_taken(
-        watched.town.postfix.inside_port, Envelope.of("sue@hosp.test", "ann@pgp.test"), _mail("CANARY-probe-end")
+        watched.town.postfix.inside_port, Envelope.of("sue@hosp.test", "ann@pgp.test"), _mail(canary())
     )
     return set(watched.trap.seen - before)
