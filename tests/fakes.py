@@ -14,7 +14,7 @@ from gatepost.decision.plan import Judgement
 from gatepost.directory.event import Event
 from gatepost.directory.key import Key, Trust
 from gatepost.directory.partner import Partner, patterns
-from gatepost.directory.thread import ThreadRow
+from gatepost.directory.thread import Sent, ThreadRow
 from gatepost.gateway.budget import Budget
 from gatepost.gateway.notices import Notice
 from gatepost.gateway.submission import Submission
@@ -61,7 +61,7 @@ class World:
     def find_nexthop(self, nexthop: str) -> tuple[Partner, ...]:
         return tuple(one for one in self.partners.values() if one.nexthop == nexthop)
 
-    def known(self, message_ids: Iterable[bytes]) -> bool:
+    def known(self, message_ids: Iterable[bytes], *, sent: Sent | None = None) -> bool:  # noqa: ARG002 - the port has it
         self.happens("thread")
         return not self.threads.isdisjoint(message_ids)
 

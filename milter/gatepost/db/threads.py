@@ -4,11 +4,12 @@ The thread table, asked for every message: no cache, since a row that another pr
 
 from collections.abc import Iterable, Sequence
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import and_, bindparam, literal_column, not_, select
 
 from gatepost.db.engine import Database
 from gatepost.db.statement import Statement
 from gatepost.db.tables import thread
+from gatepost.directory.thread import Sent
 
 _WIDTH = 8
 
@@ -20,15 +21,24 @@ class SqlThreads:
         self._database = database
         self._names = [f"id{number}" for number in range(_WIDTH)]
         matching = thread.c.message_id.in_([bindparam(name) for name in self._names])
-        self._statement = Statement(select(thread.c.cause).where(matching), database.reader.dialect)
+        # A client that tries again, as after a lost reply, must find the decision of its first try.
+        earlier_try = and_(
+            thread.c.message_id == bindparam("own"),
+            thread.c.inside == bindparam("sender"),
+            thread.c.cause == literal_column("'protected'"),
+        )
+        query = select(thread.c.cause).where(matching, not_(earlier_try))
+        self._statement = Statement(query, database.reader.dialect)
 
-    def known(self, message_ids: Iterable[bytes]) -> bool:
+    def known(self, message_ids: Iterable[bytes], *, sent: Sent | None = None) -> bool:
         """Tell whether any of these hashed Message-IDs is of a protected thread; raises StorageError."""
         wanted = list(message_ids)
-        return any(self._any(wanted[start : start + _WIDTH]) for start in range(0, len(wanted), _WIDTH))
+        besides = sent or Sent(b"", "")
+        return any(self._any(wanted[start : start + _WIDTH], besides) for start in range(0, len(wanted), _WIDTH))
 
-    def _any(self, wanted: Sequence[bytes]) -> bool:
+    def _any(self, wanted: Sequence[bytes], besides: Sent) -> bool:
         padded = (*wanted, *[wanted[0]] * (_WIDTH - len(wanted)))
-        parameters = self._statement.parameters(dict(zip(self._names, padded, strict=True)))
+        values = dict(zip(self._names, padded, strict=True))
+        parameters = self._statement.parameters({**values, "own": besides.message_id, "sender": besides.sender})
         with self._database.reading() as connection:
             return connection.exec_driver_sql(self._statement.sql, parameters).first() is not None

@@ -25,8 +25,20 @@ def hashed(message_id: str) -> bytes:
     return hashlib.sha256(message_id.encode("utf-8", "surrogateescape")).digest()
 
 
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A message under way, by its own hashed Message-ID and its envelope sender."""
+
+    message_id: bytes
+    sender: str
+
+
 class Threads(Protocol):
     """Looks threads up and writes them. Thread-safe; raises StorageError."""
 
-    def known(self, message_ids: Iterable[bytes]) -> bool:
-        """Tell whether any of these hashed Message-IDs is of a protected thread."""
+    def known(self, message_ids: Iterable[bytes], *, sent: Sent | None = None) -> bool:
+        """
+        Tell whether any of these hashed Message-IDs is of a protected thread.
+
+        Rows that an earlier try of the message `sent` left do not count.
+        """

@@ -13,7 +13,7 @@ from gatepost.decision.demand import Treatment
 from gatepost.decision.facts import RecipientFacts, Rung
 from gatepost.directory.key import Key, Keys, Trust
 from gatepost.directory.partner import Partner, Partners
-from gatepost.directory.thread import Threads, hashed
+from gatepost.directory.thread import Sent, Threads, hashed
 from gatepost.errors import CryptoError
 from gatepost.gateway import report
 from gatepost.message.address import Address
@@ -58,7 +58,7 @@ class Surveyor:
         """Give partner and thread of every recipient; no rungs yet."""
         inside = self._site.is_inside(transaction.client)
         # What a report is about stands in its body, which is not there yet: see `returned`.
-        thread = inside and not report.is_report(transaction) and self.in_thread(transaction.fields)
+        thread = inside and not report.is_report(transaction) and self._in_other_thread(transaction)
         return tuple(self._of(recipient, inside=inside, thread=thread) for recipient in transaction.recipients)
 
     def _of(self, recipient: Recipient, *, inside: bool, thread: bool) -> RecipientFacts:
@@ -78,6 +78,12 @@ class Surveyor:
         if not self.in_thread((*transaction.fields, *report.named_in(transaction.body))):
             return None
         return report.Returned(report.cut(transaction.fields, transaction.body))
+
+    def _in_other_thread(self, transaction: Transaction) -> bool:
+        """Tell whether it belongs to a protected thread that was there before this message was first tried."""
+        found = message_ids(transaction.fields)
+        sent = Sent(hashed(transaction.message_id), transaction.sender.text)
+        return bool(found) and self._threads.known(found, sent=sent)
 
     def in_thread(self, fields: Iterable[Field]) -> bool:
         """Tell whether any Message-ID that the header names is of a protected thread."""

@@ -7,7 +7,7 @@ import pytest
 from gatepost.db.engine import Database
 from gatepost.db.threads import SqlThreads
 from gatepost.db.writer import Writer
-from gatepost.directory.thread import ThreadRow, hashed
+from gatepost.directory.thread import Sent, ThreadRow, hashed
 
 Sql = Callable[..., list[tuple[object, ...]]]
 
@@ -40,6 +40,16 @@ class TestThreads:
         references[position] = hashed("<1@in.test>")
         assert SqlThreads(database).known(references)
 
+    def test_an_earlier_try_does_not_count(self, writer: Writer, database: Database) -> None:
+        """A message that is tried again is decided as at first; one that others wrote or that came in counts."""
+        threads = SqlThreads(database)
+        writer.commit([row(1), row(2, "decrypted")])
+
+        assert not threads.known([hashed("<1@in.test>")], sent=Sent(hashed("<1@in.test>"), "a@in.test"))
+        assert threads.known([hashed("<1@in.test>")], sent=Sent(hashed("<1@in.test>"), "other@in.test"))
+        assert threads.known([hashed("<1@in.test>")], sent=Sent(hashed("<3@in.test>"), "a@in.test"))
+        assert threads.known([hashed("<2@in.test>")], sent=Sent(hashed("<2@in.test>"), "a@in.test"))
+
     def test_no_reference(self, database: Database) -> None:
         """A message without Message-IDs belongs to no thread."""
         assert not SqlThreads(database).known([])
@@ -47,7 +57,7 @@ class TestThreads:
     def test_look_up_searches(self, database: Database) -> None:
         """The look-up, made for every message, is an index search."""
         threads = SqlThreads(database)
-        values = threads._statement.parameters(dict.fromkeys(threads._names, b"x" * 32))
+        values = threads._statement.parameters(dict.fromkeys([*threads._names, "own", "sender"], b"x" * 32))
         with database.reading() as connection:
             plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {threads._statement.sql}", values).all()
 
