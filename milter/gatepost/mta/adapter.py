@@ -32,6 +32,7 @@ from gatepost.mta.receiving import Receiving
 from gatepost.mta.sessions import Sessions
 
 _CONTINUE = int(Milter.CONTINUE)
+_NOREPLY = int(Milter.NOREPLY)
 _ACTIONS = Milter.ADDHDRS | Milter.CHGHDRS | Milter.CHGBODY | Milter.ADDRCPT | Milter.DELRCPT | Milter.CHGFROM
 _UNUSED = Milter.P_NOHELO | Milter.P_NODATA | Milter.P_NOUNKNOWN
 _SILENT = Milter.P_NR_CONN | Milter.P_NR_MAIL | Milter.P_NR_HDR | Milter.P_NR_EOH
@@ -82,7 +83,7 @@ class Session(Milter.Base):  # type: ignore[misc] # pymilter has no types
         """Note the client; the address is unknown for clients without one."""
         self._peer_name = hostname
         self._peer = peer[0] if isinstance(peer, tuple) else ""
-        return _CONTINUE
+        return self._silence(Milter.P_NR_CONN)
 
     def envfrom_bytes(self, sender: bytes, *parameters: bytes) -> int:
         """MAIL: a new message begins; what was left of another is dropped."""
@@ -97,7 +98,7 @@ class Session(Milter.Base):  # type: ignore[misc] # pymilter has no types
             )
             receiving.parameters = _texts(parameters)
             receiving.sender = address.parse(sender)
-        return _CONTINUE
+        return self._silence(Milter.P_NR_MAIL)
 
     def envrcpt_bytes(self, recipient: bytes, *parameters: bytes) -> int:
         """RCPT: refuse an address that could not be given back byte for byte, or be read in two ways."""
@@ -114,15 +115,17 @@ class Session(Milter.Base):  # type: ignore[misc] # pymilter has no types
 
     def header_bytes(self, name: str, value: bytes) -> int:
         """Keep one header field, raw."""
-        self._current().fields.append(Field(name.encode("ascii"), value))
-        return _CONTINUE
+        receiving = self._current()
+        with receiving.noting():
+            receiving.fields.append(Field(name.encode("ascii"), value))
+        return self._silence(Milter.P_NR_HDR)
 
     def eoh(self) -> int:
         """End of header: find out whether the body is needed at all."""
         receiving = self._current()
         with receiving.noting():
             receiving.survey = self._mail.survey(receiving.transaction(""))
-        return _CONTINUE
+        return self._silence(Milter.P_NR_EOH)
 
     def body(self, chunk: bytes) -> int:
         """Spool a piece of the body, or have the rest of it skipped."""
@@ -158,6 +161,10 @@ class Session(Milter.Base):  # type: ignore[misc] # pymilter has no types
         """End of the connection."""
         self._drop()
         return _CONTINUE
+
+    def _silence(self, step: int) -> int:
+        # libmilter writes an error into the system's log for each answer that it was told not to expect.
+        return _NOREPLY if self._protocol & step else _CONTINUE
 
     def _current(self) -> Receiving:
         if self._receiving is None:

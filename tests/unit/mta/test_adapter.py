@@ -1,0 +1,66 @@
+"""What the adapter answers to each step."""
+
+from pathlib import Path
+
+import Milter
+import pytest
+
+from gatepost.gateway.survey import Survey
+from gatepost.gateway.verdict import Accept, Verdict
+from gatepost.message.edit import Form
+from gatepost.mta.adapter import Session
+from gatepost.mta.sessions import Sessions
+
+ALL_ACTIONS = 0x1FF
+ALL_STEPS = 0x1FFFFF
+SILENT = Milter.P_NR_CONN | Milter.P_NR_MAIL | Milter.P_NR_HDR | Milter.P_NR_EOH
+
+
+class Passing:
+    """Lets everything through."""
+
+    def check_recipient(self, *_: object) -> None:
+        pass
+
+    def survey(self, *_: object) -> Survey:
+        return Survey((), needs_body=False)
+
+    def process(self, *_: object) -> Verdict:
+        return Accept(Form())
+
+
+def answers(tmp_path: Path, steps: int) -> list[int]:
+    """Take one message up to the end of its header; gives what was answered to each step."""
+    session = Session(mail=Passing(), sessions=Sessions(), spool_directory=tmp_path, max_seconds=5)
+    session.getsymval = lambda _: ""
+    assert session.negotiate([ALL_ACTIONS, steps, 0, 0]) == Milter.CONTINUE
+    return [
+        session.connect("client.test", 2, ("192.0.2.1", 25)),
+        session.envfrom_bytes(b"<a@hosp.test>"),
+        session.header_bytes("Subject", b" x"),
+        session.eoh(),
+    ]
+
+
+def test_no_answer_where_none_is_awaited(tmp_path: Path) -> None:
+    """A step whose answer the mail server does not await is not answered; libmilter logs an error for each."""
+    assert [Milter.NOREPLY] * 4 == answers(tmp_path, ALL_STEPS)
+
+
+def test_an_answer_where_one_is_awaited(tmp_path: Path) -> None:
+    """A mail server that awaits every answer gets every answer."""
+    assert [Milter.CONTINUE] * 4 == answers(tmp_path, ALL_STEPS & ~SILENT)
+
+
+def test_a_field_that_cannot_be_kept_defers_the_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fault in a step that is not answered is not forgotten: the answer at the end is a tempfail."""
+    session = Session(mail=Passing(), sessions=Sessions(), spool_directory=tmp_path, max_seconds=5)
+    monkeypatch.setattr(session, "getsymval", lambda _: "", raising=False)
+    monkeypatch.setattr(session, "setreply", lambda *_: None, raising=False)
+    session.negotiate([ALL_ACTIONS, ALL_STEPS, 0, 0])
+    session.envfrom_bytes(b"<a@hosp.test>")
+
+    session.header_bytes("Sübject", b" x")
+    session.eoh()
+
+    assert session.eom() == Milter.TEMPFAIL
