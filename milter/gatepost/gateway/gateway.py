@@ -29,6 +29,7 @@ from gatepost.message.direction import Direction, Site
 from gatepost.message.transaction import Recipient, Transaction
 
 _ROUTED = frozenset("%!@")
+_CAME_IN = frozenset({Direction.IN, Direction.TRANSIT})
 
 
 class Gateway:
@@ -73,6 +74,7 @@ class Gateway:
         view = self._view(transaction, facts, complete=False)
         needs_body = (
             is_report(transaction)
+            or len({one.direction for one in facts if one.direction in _CAME_IN}) > 1  # two forms, one submitted
             or self._rules.needs_body
             or any(
                 (one.direction is Direction.IN and self._arrivals.concerns(transaction.fields))

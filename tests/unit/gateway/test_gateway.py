@@ -514,6 +514,14 @@ class TestIn:
                 ),
             )
 
+    def test_what_is_submitted_needs_its_body(self, world: World, gateway: Build) -> None:
+        """Plain mail for us and for others takes two forms, so its body is taken: one form is submitted whole."""
+        transaction = message("carol@hosp.test", "x@out.test", client=OUTSIDE, sender="bob@partner.test")
+
+        assert gateway().survey(transaction).needs_body
+        processed(gateway(), transaction)
+        assert BODY == world.submitted[0].body.read()
+
     def test_transit_is_passed_on(self, world: World, gateway: Build, encrypted_body: bytes) -> None:
         """Mail from outside to outside is neither opened nor protected; forged fields still go."""
         transaction = message(
