@@ -28,10 +28,10 @@ _CLEAR = {"doc@hosp.test", "bob@plain.test"}
 
 _STEPS = (
     ">CONNECT", ">MAIL", ">RCPT", ">HEADER", ">EOH", ">BODY", ">EOM",
-    "<CHGHEADER", "<DELRCPT", "<ACCEPT",
+    "<DELRCPT", "<ACCEPT",
     "smtp>MAIL", "smtp>RCPT", "smtp>DATA", "smtp>DOT", "smtp<MAIL", "smtp<RCPT", "smtp<DATA", "smtp<DOT",
 )  # fmt: skip
-_STEPS_IN_PLACE = ("<INSHEADER", "<ADDHEADER", "<CHGHEADER", "<REPLBODY", "<ACCEPT")
+_STEPS_IN_PLACE = ("<ADDHEADER", "<REPLBODY", "<ACCEPT")
 
 
 @dataclass(frozen=True)
