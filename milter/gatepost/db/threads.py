@@ -40,5 +40,6 @@ class SqlThreads:
         padded = (*wanted, *[wanted[0]] * (_WIDTH - len(wanted)))
         values = dict(zip(self._names, padded, strict=True))
         parameters = self._statement.parameters({**values, "own": besides.message_id, "sender": besides.sender})
-        with self._database.reading() as connection:
-            return connection.exec_driver_sql(self._statement.sql, parameters).first() is not None
+        with self._database.reading_direct() as cursor:
+            cursor.execute(self._statement.sql, parameters)
+            return cursor.fetchone() is not None
