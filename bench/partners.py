@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 
-from gatepost.app import open_database, upgrade_database
+from gatepost.app.store import open_database, upgrade_database
 from gatepost.db.engine import Database
 from gatepost.db.partners import SqlPartners
 from gatepost.message.address import parse

@@ -4,7 +4,7 @@ Wires the checks of `gatepost doctor`.
 
 from pathlib import Path
 
-from gatepost.app import gate, open_database, upgrade_database
+from gatepost.app.store import gate, open_database, upgrade_database
 from gatepost.decision.reader import read_rules
 from gatepost.mta import doctor, finding
 from gatepost.mta.finding import Finding

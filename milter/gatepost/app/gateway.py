@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from gatepost import secrets
-from gatepost.app import open_database, quarantine_of
 from gatepost.app.keys import key_client_of, pool_of
+from gatepost.app.store import open_database, quarantine_of
 from gatepost.db.engine import Database
 from gatepost.db.keys import SqlKeys
 from gatepost.db.notices import SqlNotices
@@ -147,4 +147,4 @@ def explain(
     transaction = rehearse(
         raw, site=site_of(settings), sender=sender, recipients=recipients, subject=subject, client=client
     )
-    return gateway.plan(transaction, gateway.survey(transaction).facts)
+    return gateway.plan(transaction, gateway.survey(transaction))

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable
 
 from gatepost import secrets
-from gatepost.app import open_database, unix_path
+from gatepost.app.store import open_database, unix_path
 from gatepost.crypto.gnupg_engine import GnupgDecryptor, GnupgKeys
 from gatepost.crypto.sequoia import SequoiaEncryptor
 from gatepost.db.keys import KeyTable, SqlKeys

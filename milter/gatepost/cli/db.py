@@ -14,7 +14,7 @@ app = typer.Typer(help="Keep the database's schema up to date.", no_args_is_help
 @app.command()
 def upgrade(ctx: typer.Context) -> None:
     """Create the schema or bring it up to date, in one transaction."""
-    from gatepost.app import upgrade_database
+    from gatepost.app.store import upgrade_database
 
     call = invocation(ctx)
     version = upgrade_database(call.settings.database.url)
@@ -24,7 +24,7 @@ def upgrade(ctx: typer.Context) -> None:
 @app.command()
 def current(ctx: typer.Context) -> None:
     """Tell the schema's version, and the one that this Gatepost needs."""
-    from gatepost.app import schema_versions
+    from gatepost.app.store import schema_versions
 
     call = invocation(ctx)
     version, needed = schema_versions(call.settings.database.url)
@@ -35,6 +35,6 @@ def current(ctx: typer.Context) -> None:
 @app.command()
 def sql(dialect: Annotated[Literal["sqlite", "postgresql"], typer.Argument(help="Whose SQL.")]) -> None:
     """Print the schema as SQL."""
-    from gatepost.app import schema_sql
+    from gatepost.app.store import schema_sql
 
     typer.echo(schema_sql(dialect), nl=False)

@@ -17,8 +17,8 @@ def doctor(
     ctx: typer.Context, fix: Annotated[bool, typer.Option("--fix", help="Repair what a program can.")] = False
 ) -> None:
     """Check site, Postfix and host; exit status 1 if a check fails."""
-    from gatepost.app import gate
     from gatepost.app.examining import examine
+    from gatepost.app.store import gate
     from gatepost.errors import ConfigError
     from gatepost.mta.finding import Status
     from gatepost.mta.postfix.checks import ways_in

@@ -110,7 +110,7 @@ def _refuse_existing(site: Path) -> None:
 
 def _make(site: Path, settings: str, hostname: str) -> None:
     from gatepost import secrets
-    from gatepost.app import upgrade_database
+    from gatepost.app.store import upgrade_database
 
     for name, mode in _FOLDERS.items():
         folder = site / name

@@ -148,7 +148,7 @@ def export(
 
 
 def _table(call: Invocation) -> "PartnerTable":
-    from gatepost.app import partner_table
+    from gatepost.app.store import partner_table
 
     return partner_table(call.settings.database.url)
 

@@ -30,7 +30,7 @@ def group() -> None:
 @app.command("list")
 def list_held(ctx: typer.Context) -> None:
     """List the held copies, oldest first."""
-    from gatepost.app import open_quarantine
+    from gatepost.app.store import open_quarantine
 
     call = invocation(ctx)
     held = open_quarantine(call.settings).waiting()
@@ -52,7 +52,7 @@ def list_held(ctx: typer.Context) -> None:
 @app.command()
 def show(ctx: typer.Context, name: Id) -> None:
     """Show all that is known of a held copy; its content stays sealed."""
-    from gatepost.app import open_quarantine
+    from gatepost.app.store import open_quarantine
 
     call = invocation(ctx)
     held = open_quarantine(call.settings).find(name)
@@ -106,7 +106,7 @@ def release(
 @app.command()
 def delete(ctx: typer.Context, name: Id) -> None:
     """Delete a held copy for good: its key first, then its bytes."""
-    from gatepost.app import open_quarantine
+    from gatepost.app.store import open_quarantine
 
     call = invocation(ctx)
     quarantine = open_quarantine(call.settings)

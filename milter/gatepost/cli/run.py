@@ -27,7 +27,7 @@ def run(
     settings = site.settings
     match service:
         case None:
-            services.run_all(site.config)
+            services.run_all(site.config, settings)
         case Service.MILTER:
             services.run_milter(settings)
         case Service.KEYS:

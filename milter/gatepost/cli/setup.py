@@ -30,7 +30,7 @@ def postfix(
     after_aliases: Annotated[bool, typer.Option("--after-aliases", help="Run behind alias expansion.")] = False,
 ) -> None:
     """Show the changes of main.cf and master.cf, or make them, or take them back."""
-    from gatepost import app as composition
+    from gatepost.app import store
     from gatepost.mta.postfix.session import SetupSession
 
     if apply + revert + fragments > 1:
@@ -46,7 +46,7 @@ def postfix(
         site_file=call.config,
         directory=(config_dir or settings.postfix.config_directory).absolute(),
         configured=settings.postfix.config_directory,
-        gate=composition.gate(settings),
+        gate=store.gate(settings),
     )
     if revert:
         report = session.revert()

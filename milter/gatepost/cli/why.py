@@ -20,7 +20,7 @@ def why(
     to: Annotated[str | None, typer.Option("--to", help="Only this recipient.")] = None,
 ) -> None:
     """Tell what was decided about a message, and how it went; exit status 1 if nothing is known of it."""
-    from gatepost.app import open_events
+    from gatepost.app.store import open_events
 
     call = invocation(ctx)
     found = open_events(call.settings).find(name)

@@ -5,7 +5,7 @@ Size and finds are unknown (None) until the whole message is there.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from gatepost.message import subject
 from gatepost.message.field import Field
@@ -60,6 +60,10 @@ class View:
             finds=finds,
             encrypted=encrypted,
         )
+
+    def completed(self, transaction: Transaction) -> "View":
+        """Give the view now that the whole message is there: its size is known."""
+        return replace(self, size=_octets(transaction))
 
     def header(self, name: bytes) -> tuple[str, ...]:
         """Give every value of the field, decoded; `name` in lower case."""

@@ -11,7 +11,6 @@ from dataclasses import replace
 
 from gatepost.decision import engine
 from gatepost.decision.demand import Treatment
-from gatepost.decision.facts import RecipientFacts
 from gatepost.decision.ladder import Ladders
 from gatepost.decision.plan import Answer, Copy, Judgement, Plan
 from gatepost.decision.rules import RuleSet
@@ -71,7 +70,8 @@ class Gateway:
     def survey(self, transaction: Transaction) -> Survey:
         """Gather what is known at the end of the header."""
         facts = self._surveyor.facts(transaction)
-        view = self._view(transaction, facts, complete=False)
+        outside = sum(one.direction is Direction.OUT for one in facts)
+        view = View.of(transaction, self._rules.tags, outside=outside, complete=False)
         needs_body = (
             is_report(transaction)
             or len({one.direction for one in facts if one.direction in _CAME_IN}) > 1  # two forms, one submitted
@@ -82,32 +82,28 @@ class Gateway:
                 for one in facts
             )
         )
-        return Survey(facts, needs_body)
+        return Survey(facts, view, needs_body)
 
-    def _view(self, transaction: Transaction, facts: tuple[RecipientFacts, ...], *, complete: bool) -> View:
-        outside = sum(one.direction is Direction.OUT for one in facts)
-        return View.of(transaction, self._rules.tags, outside=outside, complete=complete)
-
-    def plan(self, transaction: Transaction, facts: tuple[RecipientFacts, ...]) -> Plan:
+    def plan(self, transaction: Transaction, survey: Survey) -> Plan:
         """Decide, without doing anything."""
+        facts, view = survey.facts, survey.view.completed(transaction)
         returned = self._surveyor.returned(transaction)
         if returned is not None and returned.cut is None:
             facts = tuple(replace(one, thread=True) for one in facts)
-        view = self._view(transaction, facts, complete=True)
         known = tuple(
             self._surveyor.with_rungs(one)
             if one.direction is Direction.OUT and engine.may_demand(view, one, self._rules)
             else one
             for one in facts
         )
-        if any(one.rungs for one in known):
-            view = replace(view, encrypted=self._arrivals.is_encrypted(transaction))
+        if any(one.rungs for one in known) and self._arrivals.is_encrypted(transaction):
+            view = replace(view, encrypted=True)
         return engine.decide(view, known, self._rules, self._ladders, self._no_rung)
 
     def process(self, transaction: Transaction, survey: Survey, budget: Budget) -> Verdict:
         """Decide about one message and carry it out up to the edits of the original."""
         started = time.monotonic()
-        plan = self.plan(transaction, survey.facts)
+        plan = self.plan(transaction, survey)
         if plan.answer is Answer.REJECT:
             verdict: Verdict = Reject(self._refusal(transaction, plan))
             self._despatch.record(transaction, plan, started=started, answer="reject")
@@ -122,7 +118,7 @@ class Gateway:
         The rules must be those for a release, and `no_rung` quarantine. Who is judged `reject` holds up no other.
         """
         started = time.monotonic()
-        plan = self.plan(transaction, self._surveyor.facts(transaction))
+        plan = self.plan(transaction, self.survey(transaction))
         refused = tuple(one for one in plan.judgements if one.treatment is Treatment.REJECT)
         if refused:
             left = tuple(one.recipient for one in plan.judgements if one.treatment is not Treatment.REJECT)

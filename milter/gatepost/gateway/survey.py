@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from gatepost.crypto.openpgp import Encryptor
 from gatepost.decision.demand import Treatment
 from gatepost.decision.facts import RecipientFacts, Rung
+from gatepost.decision.view import View
 from gatepost.directory.key import Key, Keys, Trust
 from gatepost.directory.partner import Partner, Partners
 from gatepost.directory.thread import Sent, Threads, hashed
@@ -31,6 +32,7 @@ class Survey:
     """What is known of one message at the end of its header; `needs_body` tells the milter to take the body."""
 
     facts: tuple[RecipientFacts, ...]
+    view: View
     needs_body: bool
 
 

@@ -8,6 +8,7 @@ not to an outside listener. Never by From: whoever writes a header must not gain
 import ipaddress
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 
 from gatepost.message.address import Address, parent_domains
 from gatepost.message.transaction import Client
@@ -50,14 +51,21 @@ class Site:
         return self._in_network(client.address)
 
     def _in_network(self, text: str) -> bool:
-        try:
-            address = ipaddress.ip_address(text)
-        except ValueError:
-            return False
-        return any(address in network for network in self.networks if network.version == address.version)
+        address = _ip_address(text)
+        return address is not None and any(
+            address in network for network in self.networks if network.version == address.version
+        )
 
     def direction(self, client: Client, recipient: Address) -> Direction:
         """Tell the direction of one recipient of what this client hands in."""
         if self.is_inside(client):
             return Direction.INTERNAL if self.is_internal(recipient) else Direction.OUT
         return Direction.IN if self.is_internal(recipient) else Direction.TRANSIT
+
+
+@lru_cache(maxsize=4096)
+def _ip_address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(text)
+    except ValueError:
+        return None

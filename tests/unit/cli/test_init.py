@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from gatepost import secrets
-from gatepost.app import open_database
+from gatepost.app.store import open_database
 from gatepost.cli.main import app
 from gatepost.errors import ConfigError
 from gatepost.settings import read

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from gatepost import __main__
-from gatepost.app import upgrade_database
+from gatepost.app.store import upgrade_database
 
 Run = Callable[..., tuple[int, str, list[str]]]
 DOCS = Path(__file__).parents[3] / "docs" / "partners.md"

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from gatepost.app import open_quarantine
+from gatepost.app.store import open_quarantine
 from gatepost.cli.main import app
 from gatepost.errors import VaultError
 from gatepost.message.address import parse

@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 
 from gatepost import secrets
 from gatepost.app import gateway as wiring
-from gatepost.app import open_database, open_quarantine, unix_path
+from gatepost.app.store import open_database, open_quarantine, unix_path
 from gatepost.cli.main import app
 from gatepost.crypto.sequoia import SequoiaEncryptor
 from gatepost.db.keys import KeyTable

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from gatepost.app import open_database
+from gatepost.app.store import open_database
 from gatepost.cli.main import app
 from gatepost.db.writer import Writer
 from gatepost.directory.event import Event

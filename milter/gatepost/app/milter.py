@@ -1,0 +1,34 @@
+"""
+The milter, served.
+"""
+
+import os
+from collections.abc import Callable
+
+from gatepost.app.gateway import gateway_of
+from gatepost.app.store import open_database, quarantine_of
+from gatepost.mta import adapter
+from gatepost.settings import Settings
+from gatepost.vault.expiry import Expiry
+
+_DRAIN_SECONDS = 20.0
+
+
+def serve_milter(settings: Settings, ready: Callable[[], None]) -> None:
+    """Serve the milter until SIGTERM; messages under way are finished, or put off, before the process ends."""
+    database = open_database(settings.database.url)
+    gateway = gateway_of(settings, database)
+    expiry = Expiry(quarantine_of(settings, database))
+    os.umask(0o007)  # the mail server reaches the socket by the group of its directory
+    cut_off = adapter.serve(
+        socket=settings.gateway.socket,
+        mail=gateway,
+        spool_directory=settings.gateway.spool,
+        max_seconds=settings.gateway.max_seconds,
+        drain_seconds=_DRAIN_SECONDS,
+        ready=ready,
+    )
+    expiry.close()
+    gateway.close()
+    # libmilter's threads may still be waiting for idle mail servers: the interpreter must not tidy up under them.
+    os._exit(1 if cut_off else 0)

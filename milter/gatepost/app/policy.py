@@ -1,0 +1,16 @@
+"""
+The policy service, served.
+"""
+
+from collections.abc import Callable
+
+from gatepost.app.store import open_database, unix_path
+from gatepost.db.partners import SqlPartners
+from gatepost.settings import Settings
+from gatepost.transport import policy, socketmap
+
+
+def serve_policy(settings: Settings, ready: Callable[[], None]) -> None:
+    """Serve Postfix's TLS questions until SIGTERM; calls `ready` once the socket is there."""
+    partners = SqlPartners(open_database(settings.database.url))
+    socketmap.serve(unix_path(settings.policy.socket), policy.tables(partners), ready)

@@ -1,0 +1,87 @@
+"""
+What a site keeps, opened: database, partner table, quarantine, events; and what Postfix must know of it.
+"""
+
+from datetime import timedelta
+from pathlib import Path
+
+from gatepost import secrets
+from gatepost.db import schema
+from gatepost.db.engine import Database
+from gatepost.db.events import SqlEvents
+from gatepost.db.held import SqlHeld
+from gatepost.db.partners import PartnerTable
+from gatepost.mta.postfix.gate import Gate
+from gatepost.settings import Settings
+from gatepost.vault.blobs import DirectoryBlobs, directory_of
+from gatepost.vault.held import Quarantine
+
+
+def open_database(url: str) -> Database:
+    """Open the site's database; raises ConfigError unless its schema is the one that this Gatepost needs."""
+    database = Database(url)
+    schema.check(database)
+    return database
+
+
+def upgrade_database(url: str) -> str:
+    """Create the schema or bring it up to date, and give its version; raises ConfigError or StorageError."""
+    database = Database(url)
+    schema.upgrade(database)
+    version = schema.current(database)
+    database.close()
+    return version
+
+
+def gate(settings: Settings) -> Gate:
+    """Tell what Postfix must know of this site."""
+    secrets = settings.secrets.directory
+    return Gate(
+        milter_socket=settings.gateway.socket,
+        policy_socket=settings.policy.socket,
+        reinject=settings.gateway.reinject,
+        reinject_tls=settings.gateway.reinject_tls,
+        listener_pem=secrets / "listener.pem",
+        client_pem=secrets / "client.pem",
+        exempt=settings.gateway.exempt_listeners,
+    )
+
+
+def quarantine_of(settings: Settings, database: Database) -> Quarantine:
+    """Give the quarantine: rows in the database, sealed messages in the vault."""
+    return Quarantine(
+        store=SqlHeld(database),
+        blobs=DirectoryBlobs(directory_of(settings.vault.url)),
+        public=secrets.read_public("vault", settings.secrets.directory),
+        keep=timedelta(days=settings.quarantine.keep_days),
+    )
+
+
+def open_quarantine(settings: Settings) -> Quarantine:
+    """Open the quarantine for an administrator; raises ConfigError."""
+    return quarantine_of(settings, open_database(settings.database.url))
+
+
+def open_events(settings: Settings) -> SqlEvents:
+    """Open the record of what was decided; raises ConfigError."""
+    return SqlEvents(open_database(settings.database.url))
+
+
+def schema_versions(url: str) -> tuple[str, str]:
+    """Give the version of the database's schema, empty if it has none, and the one that is needed."""
+    return schema.current(Database(url)), schema.newest()
+
+
+def schema_sql(dialect: str) -> str:
+    """Give the schema as SQL of `sqlite` or `postgresql`."""
+    return schema.ddl(dialect)
+
+
+def partner_table(url: str) -> PartnerTable:
+    """Open the partner table for editing."""
+    return PartnerTable(open_database(url))
+
+
+def unix_path(socket: str) -> Path:
+    """Give the path of a UNIX socket as the settings spell it (`unix:/path`)."""
+    return Path(socket.removeprefix("unix:"))
