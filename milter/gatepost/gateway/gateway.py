@@ -23,6 +23,7 @@ from gatepost.gateway.protection import Protection
 from gatepost.gateway.report import is_report
 from gatepost.gateway.survey import Survey, Surveyor
 from gatepost.gateway.verdict import Reject, Verdict
+from gatepost.message import address
 from gatepost.message.address import Address
 from gatepost.message.direction import Direction, Site
 from gatepost.message.transaction import Recipient, Transaction
@@ -57,15 +58,20 @@ class Gateway:
 
     def check_recipient(self, recipient: Address) -> None:
         """
-        Refuse an inside recipient that names a route.
+        Refuse a recipient that Postfix might read, keep or route otherwise than it is judged here.
 
-        Postfix reads `user%elsewhere@ours` and `elsewhere!user@ours` as `user@elsewhere` (allow_percent_hack,
-        swap_bangpath): an outside recipient that would pass for an inside one. Raises AddressError.
+        Postfix drops a source route, blanks and comments from an address: it would be delivered to a domain that
+        was not judged, and could not be taken off the message by the bytes of RCPT. Before what it takes for its
+        own (one of our domains, a bare name such as `localhost`, an address literal), it reads `user%elsewhere`
+        and `elsewhere!user` as `user@elsewhere` (allow_percent_hack, swap_bangpath). Raises AddressError.
         """
         if recipient.is_null:
             raise AddressError("the recipient is empty")
-        if self._site.is_internal(recipient) and not _ROUTED.isdisjoint(recipient.local):
-            raise AddressError("an inside address with %, ! or @ in its local part names a route")
+        if not address.is_plain(recipient):
+            raise AddressError("it is not plainly local@domain; write it without route, blanks and comments")
+        here = self._site.is_internal(recipient) or "." not in recipient.domain or recipient.domain.startswith("[")
+        if here and not _ROUTED.isdisjoint(recipient.local):
+            raise AddressError("%, ! or @ in its local part names a route")
 
     def survey(self, transaction: Transaction) -> Survey:
         """Gather what is known at the end of the header."""

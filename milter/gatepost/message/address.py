@@ -2,10 +2,11 @@
 Envelope addresses, kept byte for byte as the client gave them.
 
 Postfix deletes a recipient only by the exact bytes of RCPT, so `raw` is never rebuilt.
-Comparing uses `local` and `domain`: the domain in lower case as A-labels (RFC 5890),
-the local part as given, since only its own site may say that case does not matter (RFC 5321 section 2.4).
+Comparing uses `local` and `domain`: the domain in lower case as A-labels (RFC 5890), the local part without
+quotes, its case as given, since only its own site may say that case does not matter (RFC 5321 section 2.4).
 """
 
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -14,6 +15,9 @@ import idna
 from gatepost.errors import AddressError
 
 _CONTROL = frozenset(map(chr, (*range(0x20), 0x7F)))
+_ATOMS = r"[^\s()<>\[\]:;,@\\\"]+"
+_QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
+_PLAIN = re.compile(rf"<?(?:{_ATOMS}|{_QUOTED.pattern})(?:@(?:{_ATOMS}|\[[A-Za-z0-9.:-]+\]))?>?")
 _MAX_OCTETS = 512  # generous: RFC 5321 section 4.5.3.1 allows 64 + 1 + 255
 
 
@@ -78,10 +82,26 @@ def parse(raw: bytes) -> Address:
         return Address(raw=raw, local="", domain="")
     local, at, domain = inner.rpartition("@")
     if not at:
-        return Address(raw=raw, local=domain, domain="")
+        return Address(raw=raw, local=_unquoted(domain), domain="")
     if not local or not domain:
         raise AddressError("the address lacks its local part or its domain")
-    return Address(raw=raw, local=local, domain=normal_domain(domain))
+    return Address(raw=raw, local=_unquoted(local), domain=normal_domain(domain))
+
+
+def _unquoted(local: str) -> str:
+    """Take the quotes off, which are no part of the name: `"ann"` and `ann` are one mailbox."""
+    quoted = _QUOTED.fullmatch(local)
+    return re.sub(r"\\(.)", r"\1", quoted[1]) if quoted else local
+
+
+def is_plain(address: Address) -> bool:
+    """
+    Tell whether the address as given is `local@domain` or a bare `local`, and nothing beside it.
+
+    A source route, blanks and comments, which RFC 5321 and RFC 822 allow, are taken out by mail servers: what they
+    deliver to is then not what was compared here.
+    """
+    return _PLAIN.fullmatch(address.raw.decode("utf-8")) is not None
 
 
 def parent_domains(domain: str) -> tuple[str, ...]:

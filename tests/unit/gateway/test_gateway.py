@@ -550,7 +550,38 @@ class TestRecipients:
         with pytest.raises(AddressError):
             gateway().check_recipient(address.parse(text))
 
-    @pytest.mark.parametrize("text", [b"<x%y@out.test>", b"<a!b@out.test>", b"<carol+tag@hosp.test>"])
+    @pytest.mark.parametrize(
+        "text", [b"<x%out.test@localhost>", b"<out.test!x@localhost>", b"<x%out.test@[127.0.0.1]>"]
+    )
+    def test_so_is_one_at_a_name_that_postfix_may_take_for_its_own(self, gateway: Build, text: bytes) -> None:
+        """No setting of ours names `localhost` and literals, and Postfix reads a route in front of them."""
+        with pytest.raises(AddressError):
+            gateway().check_recipient(address.parse(text))
+
+    @pytest.mark.parametrize(
+        "text",
+        [b"<@relay.test:x@out.test>", b"<x@out.test >", b"<x@ out.test>", b"<x@out.test(y)>", b"< x@out.test>"],
+    )
+    def test_what_postfix_would_tidy_up_is_refused(self, gateway: Build, text: bytes) -> None:
+        """It would be judged as another domain, or could not be taken off the message."""
+        with pytest.raises(AddressError):
+            gateway().check_recipient(address.parse(text))
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            b"<x%y@out.test>",
+            b"<a!b@out.test>",
+            b"<carol+tag@hosp.test>",
+            b'<"odd local"@out.test>',
+            b"<x@[192.0.2.1]>",
+            b"<x@[IPv6:2001:db8::1]>",
+            b"<postmaster>",
+            b"x@out.test",
+            b"<x@out.test.>",
+            "<jürgen@bücher.test>".encode(),
+        ],
+    )
     def test_ordinary_addresses_are_not(self, gateway: Build, text: bytes) -> None:
         """Outside, such characters are the other site's business."""
         gateway().check_recipient(address.parse(text))
