@@ -44,6 +44,12 @@ def test_outsiders_see_nothing_that_steers_the_gateway() -> None:
         b" (comment) gw.test; smime=pass",
         b"\n gw.test\n ; smime=pass",
         b"gw.test;smime=pass",
+        b" (a (nested) comment) gw.test; pgp=pass",
+        b" (a \\) comment) gw.test; pgp=pass",
+        b' "gw\\.test"; pgp=pass',
+        b" gw.test/1; pgp=pass",
+        b" gw.test. (x); pgp=pass",
+        b"(x)gw.test(y);pgp=pass",
     ],
 )
 def test_our_authserv_id_is_known_however_it_is_written(value: bytes) -> None:
@@ -51,7 +57,7 @@ def test_our_authserv_id_is_known_however_it_is_written(value: bytes) -> None:
     assert names(value, b"gw.test")
 
 
-@pytest.mark.parametrize("value", [b" gw.test.evil; x", b" mx.gw.test; x", b"", b" ;"])
+@pytest.mark.parametrize("value", [b" gw.test.evil; x", b" mx.gw.test; x", b"", b" ;", b" mx.test (gw.test); x"])
 def test_other_ids_are_not_ours(value: bytes) -> None:
     """Only the whole authserv-id counts."""
     assert not names(value, b"gw.test")
