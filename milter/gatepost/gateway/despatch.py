@@ -26,6 +26,8 @@ from gatepost.message.address import NULL_SENDER
 from gatepost.message.edit import Form
 from gatepost.message.transaction import Recipient, Transaction
 
+_MOST_IDS = 20  # of one message: an answer names one of them
+
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
@@ -177,23 +179,22 @@ class Despatch:
 
 
 def _threads(transaction: Transaction, plan: Plan, outgoing: Sequence[Outgoing]) -> list[ThreadRow]:
-    """Give a thread row for every protected copy and every opened one; mail without a Message-ID has no thread."""
-    if not transaction.message_id:
-        return []
-    message_id = hashed(transaction.message_id)
+    """Give thread rows for every protected copy and every opened one; mail without a Message-ID has no thread."""
     sender = transaction.sender.text
-    protected = [
-        ThreadRow(message_id, sender, one.recipient.address.text, "protected")
-        for one in plan.judgements
-        if one.treatment in PROTECTING
-    ]
-    opened = [
-        ThreadRow(message_id, recipient.address.text, sender, "decrypted")
-        for one in outgoing
-        if one.opened
-        for recipient in one.recipients
-    ]
-    return protected + opened
+    rows = []
+    for message_id in map(hashed, transaction.message_ids[:_MOST_IDS]):
+        rows += [
+            ThreadRow(message_id, sender, one.recipient.address.text, "protected")
+            for one in plan.judgements
+            if one.treatment in PROTECTING
+        ]
+        rows += [
+            ThreadRow(message_id, recipient.address.text, sender, "decrypted")
+            for one in outgoing
+            if one.opened
+            for recipient in one.recipients
+        ]
+    return rows
 
 
 def _notice_submission(notice: Notice) -> Submission:

@@ -4,7 +4,6 @@ The survey: what the directory knows about a message's recipients, gathered once
 Partner rows and threads are asked for every message; keys only where something is demanded or may be.
 """
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
@@ -20,10 +19,10 @@ from gatepost.gateway import report
 from gatepost.message.address import Address
 from gatepost.message.direction import Direction, Site
 from gatepost.message.field import Field
+from gatepost.message.message_id import named_in
 from gatepost.message.transaction import Recipient, Transaction
 
 _THREAD_FIELDS = frozenset({b"message-id", b"in-reply-to", b"references", b"resent-message-id"})
-_MESSAGE_ID = re.compile(rb"<[^<>\s]{1,990}>")
 _MOST_IDS = 100  # References of a long thread; the latest matter most
 
 
@@ -84,7 +83,7 @@ class Surveyor:
     def _in_other_thread(self, transaction: Transaction) -> bool:
         """Tell whether it belongs to a protected thread that was there before this message was first tried."""
         found = message_ids(transaction.fields)
-        sent = Sent(hashed(transaction.message_id), transaction.sender.text)
+        sent = Sent(hashed(next(iter(transaction.message_ids), "")), transaction.sender.text)
         return bool(found) and self._threads.known(found, sent=sent)
 
     def in_thread(self, fields: Iterable[Field]) -> bool:
@@ -132,9 +131,5 @@ def _tls(address: Address, partner: Partner | None) -> Rung:
 
 def message_ids(fields: Iterable[Field]) -> tuple[bytes, ...]:
     """Hash every Message-ID that the header names."""
-    found: dict[bytes, None] = {}
-    for field in fields:
-        if field.key in _THREAD_FIELDS:
-            for match in _MESSAGE_ID.findall(field.value):
-                found[match] = None
-    return tuple(hashed(one.decode("utf-8", "surrogateescape")) for one in list(found)[-_MOST_IDS:])
+    found = named_in(field for field in fields if field.key in _THREAD_FIELDS)
+    return tuple(map(hashed, found[-_MOST_IDS:]))

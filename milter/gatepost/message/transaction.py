@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from gatepost.message.address import Address
 from gatepost.message.body import Body
 from gatepost.message.field import Field, named
+from gatepost.message.message_id import named_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,13 @@ class Transaction:
     queue_id: str = ""
 
     @property
+    def message_ids(self) -> tuple[str, ...]:
+        """Every Message-ID that it bears, with angle brackets: one, but for messages of a careless make."""
+        return named_in(named(self.fields, b"message-id"))
+
+    @property
     def message_id(self) -> str:
-        """The first Message-ID with its angle brackets, or empty."""
-        found = named(self.fields, b"message-id")
-        return found[0].value.decode("ascii", "replace").strip() if found else ""
+        """The first Message-ID with its angle brackets, for people; or empty."""
+        return next(
+            (one.encode("utf-8", "surrogateescape").decode("utf-8", "replace") for one in self.message_ids), ""
+        )
