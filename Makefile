@@ -20,8 +20,8 @@ check: .venv/.ready  ## lint, types, fast tests
 test: system .venv/.ready  ## the whole test suite; installs what is missing
 	$(PY) -m pytest -n 2 -m "not soak"
 
-demo: system .venv/.ready  ## a private site, sample mail, what arrived; KEEP=1 leaves it running
-	KEEP=$(KEEP) $(PY) -m lab.demo
+demo: system .venv/.ready  ## a private site, sample mail, what arrived; KEEP=1 leaves it running, STOP=1 ends that
+	@$(PY) -m lab.demo $(if $(filter-out 0,$(KEEP)),--keep) $(if $(filter-out 0,$(STOP)),--stop)
 
 bench: system .venv/.ready  ## messages a second and CPU, beside Postfix alone and OpenDKIM
 	$(PY) -m bench.run

@@ -1,254 +1,170 @@
 """
-`make demo`: a throw-away site under var/demo, sample mail of every kind, and what arrived.
+`make demo`: a whole site on this machine, sample mail of every kind, and what arrived at each recipient.
 
-A private Postfix, Gatepost and receivers are started on high loopback ports; nothing else of the host is
-touched. The exit status is 0 only if every sample arrived as expected. With KEEP=1 everything is left running
-and the next `make demo` ends it.
+A throw-away site under var/demo, a private Postfix, Gatepost and the receivers are started, the samples sent one
+by one, and each judged by the bytes at the receivers. Exit status 0 only if everything arrived as expected.
+With `--keep` everything stays up in the background until `--stop`, the next demo, or a kill.
 """
 
-import contextlib
-import json
+import argparse
 import os
-import re
-import shutil
 import signal
-import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-from rich.table import Table
+from rich.markup import escape
 
-from lab.client import Outcome
-from lab.place import short_folder
-from lab.samples import NOTHING, REFUSED, WAITS, Sample, arrived, noticed, samples
+from lab import demo_folder, demo_report
+from lab.demo_arrival import Eye
+from lab.demo_explain import Explainer
+from lab.demo_report import Judged
+from lab.demo_run import Stage
+from lab.demo_samples import introduce, samples
 from lab.town import Town, build
-from lab.wait import until
 
-_HERE = Path(__file__).parent.parent / "var" / "demo"
-_WIDTH = 160  # of the table where there is no terminal
-_LONGEST_PATH = 60  # leaves room for the sockets' names below it: 108 bytes is a socket path's limit
-_RULE = """\
-[[rule]]
-name = "blueprints stay here"
-when = { direction = "out", subject = "blueprint" }
-demand = "reject"
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class _Line:
-    """One line of the table: what arrived at one recipient."""
-
-    sample: Sample
-    recipient: str
-    arrived: str
-    reason: str
-
-    @property
-    def good(self) -> bool:
-        return self.arrived == self.sample.expected[self.recipient]
+_FOLDER = Path(__file__).resolve().parent.parent / "var" / "demo"
+_INTERRUPTED = 130
 
 
 def main() -> int:
-    """Run the demo; with KEEP set, in a process that goes on running after the table."""
-    if os.environ.get("KEEP", "") not in {"", "0"} and "--stay" not in sys.argv:
-        return _run_detached()
-    return _run(stay="--stay" in sys.argv)
-
-
-def _run_detached() -> int:
-    """Run in a process of its own session, and return with its result as soon as it has one."""
-    reading, writing = os.pipe()
-    command = [sys.executable, "-m", "lab.demo", "--stay"]
-    subprocess.Popen(
-        command, start_new_session=True, pass_fds=[writing], env=os.environ | {"DEMO_RESULT": str(writing)}
-    )
-    os.close(writing)
-    with os.fdopen(reading, "rb") as result:
-        said = result.read(1)
-    return 0 if said == b"0" else 1
-
-
-def _run(*, stay: bool) -> int:
-    console = Console() if sys.stdout.isatty() else Console(width=_WIDTH)
+    """Run the demo and give the exit status."""
+    parser = argparse.ArgumentParser(prog="make demo", description=(__doc__ or "").strip().partition("\n")[0])
+    parser.add_argument("--keep", action="store_true", help="leave everything running, and tell where to look")
+    parser.add_argument("--stop", action="store_true", help="stop what an earlier --keep left running")
+    parser.add_argument("--folder", type=Path, default=_FOLDER, help="where the site is made")
+    given = parser.parse_args()
     if os.geteuid() != 0:
-        console.print("[red]the demo starts a private Postfix, and Postfix needs root: run it as root")
+        sys.stderr.write("make demo: Postfix needs root, even a private one; run it as root\n")
         return 1
-    _end_previous()
+    if given.stop:
+        demo_folder.stop_earlier(given.folder.absolute())
+        return 0
+    if given.keep:
+        return _in_background(lambda done: _demo(given.folder.absolute(), done))
+    return _guarded(lambda: _demo(given.folder.absolute(), None))
+
+
+def _guarded(run: Callable[[], int]) -> int:
+    """Run with SIGTERM ending as orderly as Ctrl-C, and faults told in plain words."""
+    for end in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(end, signal.default_int_handler)
+    try:
+        return run()
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    except (OSError, RuntimeError) as error:
+        sys.stderr.write(f"make demo: {error}\n")
+        return 1
+
+
+def _in_background(run: Callable[[Callable[[int], None]], int]) -> int:
+    """Run in a process of its own that may outlive us; give the status that it reports when all is sent."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(reading)
+        os.setsid()
+
+        def done(status: int) -> None:
+            os.write(writing, bytes([status]))
+            os.close(writing)
+
+        os._exit(_guarded(lambda: run(done)))
+    os.close(writing)
+    while True:
+        try:
+            told = os.read(reading, 1)
+            break
+        except KeyboardInterrupt:
+            os.kill(child, signal.SIGTERM)
+    return told[0] if told else os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def _demo(folder: Path, done: Callable[[int], None] | None) -> int:
+    """Build, send, judge, print; `done` takes the status where everything is to stay up after that."""
+    out, began = demo_report.console(), time.monotonic()
+    link, folder = folder, demo_folder.prepare(folder)
+    (folder / "pid").write_text(f"{os.getpid()}\n")
     with ExitStack() as stack:
-        folder = stack.enter_context(_place())
-        columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-        with Progress(*columns, console=console, transient=True) as progress:
-            town, lines, faults = _act(folder, stack, progress)
-        good = all(line.good for line in lines) and not faults
-        _print(console, lines, faults, good=good)
-        if stay:
-            _stay(console, town, good=good)
-    return 0 if good else 1
+        town, stage = _start(out, folder, stack)
+        judged = _play(out, town, stage)
+        demo_report.show(out, judged)
+        status = _sum_up(out, judged, time.monotonic() - began, link)
+        if done is not None:
+            out.print(demo_report.where(town, link, os.getpid()), soft_wrap=True)
+            done(status)
+            _stay(stage)
+    return status
 
 
-@contextlib.contextmanager
-def _place() -> Iterator[Path]:
-    """Give var/demo, or a folder elsewhere that it points to if Postfix or a socket could not live there."""
-    _HERE.parent.mkdir(exist_ok=True)
-    if len(str(_HERE)) <= _LONGEST_PATH and all(parent.stat().st_mode & 0o001 for parent in _HERE.parents):
-        _HERE.mkdir()
-        _HERE.chmod(0o755)
-        yield _HERE
-    else:
-        with short_folder("gp-demo-") as folder:
-            _HERE.symlink_to(folder)
-            yield folder
-    _remove()
+def _start(out: Console, folder: Path, stack: ExitStack) -> tuple[Town, Stage]:
+    """Make and start everything; all of it ends with `stack`."""
+    explainer = stack.enter_context(Explainer(folder / "gatepost" / "gatepost.toml"))
+    with _step(out, "a site, its Postfix, the receivers, their keys and certificates"):
+        town = build(folder, stack)
+    with _step(out, "the samples' own keys, partners and rule"):
+        owners = introduce(town)
+    with _step(out, "Postfix and Gatepost start"):
+        stack.enter_context(town.postfix)
+        stack.callback(town.site.stop)
+        town.site.start()
+    pool = stack.enter_context(ThreadPoolExecutor(1))
+    eye = Eye(town.gpg, owners, f"gatepost.{town.postfix.hostname}")
+    return town, Stage(town, eye, explainer, pool)
 
 
-def _end_previous() -> None:
-    """End a demo that was left running, and clear away what one left."""
-    pid_file = _HERE / "demo.pid"
-    with contextlib.suppress(OSError, ValueError):
-        pid = int(pid_file.read_text())
-        if b"lab.demo" in Path(f"/proc/{pid}/cmdline").read_bytes():
-            os.kill(pid, signal.SIGTERM)
-            until(
-                lambda: not Path(f"/proc/{pid}").exists() or not _HERE.exists(), 60, "the demo left running ends"
-            )
-    _remove()
+@contextmanager
+def _step(out: Console, what: str) -> Iterator[None]:
+    """Show what is under way, and how long it took."""
+    began = time.monotonic()
+    with out.status(what):
+        yield
+    out.print(f"[green]done[/green] {what} [dim]{time.monotonic() - began:.1f} s[/dim]")
 
 
-def _remove() -> None:
-    if _HERE.is_symlink():
-        _HERE.unlink()
-    shutil.rmtree(_HERE, ignore_errors=True)
+def _play(out: Console, town: Town, stage: Stage) -> list[Judged]:
+    """Send every sample, tell how each went, and give them with their reasons."""
+    played = []
+    with out.status("sending samples") as status:
+        for number, sample in enumerate(samples(town), 1):
+            status.update(f"sample {number}: {sample.title}")
+            began = time.monotonic()
+            one = stage.play(sample)
+            played.append(one)
+            took = f"[dim]{time.monotonic() - began:.1f} s[/dim]"
+            out.print(f"{demo_report.verdict(one.ok)} {number:2} {escape(sample.title)} {took}")
+        status.update("reasons")
+        return [one.judged() for one in played]
 
 
-def _act(folder: Path, stack: ExitStack, progress: Progress) -> tuple[Town, list[_Line], list[str]]:
-    """Build the town, send everything, wait, and look at what arrived."""
-    step = progress.add_task("making keys, a Postfix and a site", total=None)
-    town = build(folder, stack)
-    (town.site.folder / "rules" / "90-demo.toml").write_text(_RULE)
-    progress.update(step, description="starting Postfix and Gatepost")
-    stack.enter_context(town.postfix)
-    stack.callback(town.site.stop)
-    town.site.start()
-    all_samples = samples(town)
-    progress.update(step, description="sending", total=len(all_samples))
-    outcomes = []
-    for sample in all_samples:
-        outcomes.append(sample.send(town))
-        if sample.from_outside:
-            until(lambda word=sample.word: _came(town, word), 20, f"{sample.title}: arrives")  # type: ignore[misc]
-        progress.advance(step)
-    progress.update(step, description="waiting for the receivers", total=None)
-    with ThreadPoolExecutor(2) as pool:
-        reasons = list(pool.map(lambda sample: _reasons(town, sample), all_samples))
-        _settle(town, all_samples)
-    return town, *_judge(town, all_samples, outcomes, reasons)
+def _sum_up(out: Console, judged: Sequence[Judged], seconds: float, folder: Path) -> int:
+    """Print the last lines and give the exit status."""
+    failed = [number for number, one in enumerate(judged, 1) if not one.ok]
+    rows = sum(len(one.rows) for one in judged)
+    out.print("Arrived is what the receivers hold, opened by gpg; why is what `gatepost explain` says.")
+    out.print(f"Every message as it arrived: {folder}/arrived")
+    if failed:
+        numbers = ", ".join(map(str, failed))
+        out.print(f"[bold red]{len(failed)} of {len(judged)} samples FAILED: {numbers}[/] ({seconds:.0f} s)")
+        out.print(f"logs: {folder}/gatepost.log, {folder}/p/maillog")
+        return 1
+    out.print(f"[bold green]all {len(judged)} samples, {rows} recipients as expected[/] ({seconds:.0f} s)")
+    return 0
 
 
-def _came(town: Town, word: str) -> bool:
-    return any(word.encode() in message.data for message in town.inside.messages)
-
-
-def _settle(town: Town, all_samples: Sequence[Sample]) -> None:
-    """Wait until only what must wait is queued."""
-    waiting = {recipient for sample in all_samples for recipient, how in sample.expected.items() if how == WAITS}
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        queued = {each["address"] for message in town.postfix.queue() for each in message["recipients"]}
-        if queued <= waiting:
-            return
-        time.sleep(0.2)
-
-
-def _reasons(town: Town, sample: Sample) -> dict[str, str]:
-    """Give Gatepost's own reason by recipient, for the table's last column only."""
-    done = town.site.gatepost("--json", "why", sample.message_id, check=False)
-    if done.returncode:
-        return {}
-    events = json.loads(done.stdout)["events"]
-    return {event["recipient"]: _in_short(event["rules"], event["reasons"]) for event in events}
-
-
-def _in_short(rules: Sequence[str], reasons: Sequence[str]) -> str:
-    """Give what asked for protection, and what then settled how; a fingerprint by its end."""
-    first = f"rule: {rules[0]}" if rules else reasons[0] if reasons else ""
-    last = [reasons[-1]] if len(reasons) > 1 else []
-    return re.sub(r"[0-9A-F]{24}([0-9A-F]{16})", r"…\1", "; ".join([first, *last]))
-
-
-def _judge(
-    town: Town, all_samples: Sequence[Sample], outcomes: Sequence[Outcome], reasons: Sequence[dict[str, str]]
-) -> tuple[list[_Line], list[str]]:
-    lines, faults = [], []
-    for sample, outcome, why in zip(all_samples, outcomes, reasons, strict=True):
-        for recipient in sample.expected:
-            reason = (
-                outcome.reply.text.splitlines()[0]
-                if not outcome.ok
-                else why.get(recipient, "nothing asks for protection")
-            )
-            lines.append(_Line(sample, recipient, arrived(town, sample, recipient, outcome), reason))
-        if sample.notice and not noticed(town.inside, sample):
-            faults.append(f"{sample.title}: the sender got no notice")
-    faults += [f"{at}: our result field was forged" for at in _forged_results(town)]
-    return lines, faults
-
-
-def _forged_results(town: Town) -> list[str]:
-    """Name the inside recipients of a message with more than one result field, or one from outside."""
-    return [message.addresses[0] for message in town.inside.messages
-            if message.sender and len(message.values("Gatepost-Result")) > 1]  # fmt: skip
-
-
-_COLOURS = {NOTHING: "yellow", WAITS: "yellow", REFUSED: "yellow"}
-
-
-def _print(console: Console, lines: Sequence[_Line], faults: Sequence[str], *, good: bool) -> None:
-    table = Table(title="What arrived, read from the receivers' bytes", title_justify="left")
-    for column in ("message", "recipient", "arrived", "right", "reason, as Gatepost gives it"):
-        table.add_column(column, overflow="fold")
-    last = ""
-    for line in lines:
-        colour = _COLOURS.get(line.arrived, "green") if line.good else "red"
-        title = line.sample.title if line.sample.title != last else ""
-        last = line.sample.title
-        verdict = "[green]yes" if line.good else f"[red]no: {line.sample.expected[line.recipient]}"
-        table.add_row(title, line.recipient, f"[{colour}]{line.arrived}", verdict, line.reason)
-    console.print(table)
-    for fault in faults:
-        console.print(f"[red]{fault}")
-    count = f"{sum(line.good for line in lines)} of {len(lines)} recipients got what they should"
-    console.print(f"[bold green]{count}" if good else f"[bold red]{count}")
-
-
-def _stay(console: Console, town: Town, *, good: bool) -> None:
-    """Print where to look, report the result to who waits for it, and stay until SIGTERM."""
-    (_HERE / "demo.pid").write_text(str(os.getpid()))
-    console.print(
-        f"\nLeft running, process {os.getpid()}; the next `make demo` or `kill {os.getpid()}` ends it.\n"
-        f"  settings   {town.site.config}\n"
-        f"  command    .venv/bin/gatepost -c {town.site.config} quarantine list\n"
-        f"  Postfix    {town.postfix.config_dir}; its log: {town.postfix.maillog}\n"
-        f"  Gatepost's log  {town.site.log_file}\n"
-        f"  send mail from inside to 127.0.0.1:{town.postfix.inside_port}, from outside to "
-        f"127.0.0.1:{town.postfix.outside_port}",
-        highlight=False,
-        soft_wrap=True,
-    )
-    result = int(os.environ["DEMO_RESULT"])
-    os.write(result, b"0" if good else b"1")
-    os.close(result)
+def _stay(stage: Stage) -> None:
+    """Keep the receivers up, with nothing on the terminal, and write down what arrives, until a signal comes."""
     null = os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1, 2):
         os.dup2(null, stream)
-    signal.sigwait({signal.SIGTERM, signal.SIGINT})
+    while True:
+        time.sleep(0.5)
+        stage.take()
 
 
 if __name__ == "__main__":

@@ -15,10 +15,11 @@ from lab.place import note
 
 @dataclass(frozen=True, slots=True)
 class Decrypted:
-    """What gpg made of a ciphertext: the plain bytes, and the fingerprints of good signatures."""
+    """What gpg made of a ciphertext: the plain bytes, the good signatures' keys, and the key that opened it."""
 
     data: bytes
     signers: tuple[str, ...]
+    key: str
 
 
 class Gpg:
@@ -93,7 +94,9 @@ class Gpg:
         status = status_file.read_text()
         if "[GNUPG:] DECRYPTION_OKAY" not in status:
             raise RuntimeError(f"gpg could not decrypt: {output.stderr.decode(errors='replace').strip()}")
-        return Decrypted(output.stdout, tuple(re.findall(r"^\[GNUPG:\] VALIDSIG (\S+)", status, re.MULTILINE)))
+        signers = tuple(re.findall(r"^\[GNUPG:\] VALIDSIG (\S+)", status, re.MULTILINE))
+        opened = re.search(r"^\[GNUPG:\] DECRYPTION_KEY \S+ (\S+)", status, re.MULTILINE)
+        return Decrypted(output.stdout, signers, opened[1] if opened else "")
 
     def recipients(self, data: bytes) -> int:
         """Count the keys that an armoured message is encrypted to."""
