@@ -15,7 +15,7 @@ from gatepost.decision.demand import PROTECTING, Treatment
 from gatepost.decision.plan import Judgement, Plan
 from gatepost.directory.event import Event
 from gatepost.directory.thread import ThreadRow, hashed
-from gatepost.errors import DeliveryError
+from gatepost.errors import GatepostError
 from gatepost.gateway.budget import Budget
 from gatepost.gateway.notices import Notice
 from gatepost.gateway.result import Result
@@ -131,7 +131,7 @@ class Despatch:
     def _notify(self, transaction: Transaction, notice: Notice, budget: Budget) -> None:
         try:
             self._submitter.submit(_notice_submission(notice), budget)
-        except DeliveryError as error:
+        except GatepostError as error:  # the time may be up as well; the copies are on their way
             logger.error("the sender was not told of a held copy", queue_id=transaction.queue_id, cause=str(error))
 
     def record(

@@ -365,6 +365,18 @@ class TestFaults:
         with pytest.raises(DeliveryError):
             processed(gateway(), message("carol@hosp.test", "bob@partner.test", subject="*secure*"))
 
+    @pytest.mark.parametrize("fault", [DeliveryError("4xx"), WorkerError("no time left")])
+    def test_a_notice_that_cannot_be_sent_undoes_nothing(
+        self, world: World, gateway: Build, fault: Exception
+    ) -> None:
+        """The copies are on their way: a tempfail for the notice's sake would bring them all again."""
+        world.faults = {"submit": fault}
+
+        verdict = processed(gateway(), message("carol@hosp.test", "eve@nokey.test", subject="*secure*"))
+
+        assert isinstance(verdict, Accept)
+        assert ["eve@nokey.test"] == [one.recipient.address.text for one in world.held]
+
     def test_time_that_has_run_out_is_raised(self, world: World, gateway: Build) -> None:
         """A message that takes longer than its budget is put off."""
         world.key("partner.test")
