@@ -17,9 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
-from sqlalchemy.engine.interfaces import DBAPICursor
 from sqlalchemy.exc import ArgumentError, DataError, IntegrityError, NoSuchModuleError, SQLAlchemyError
-from sqlalchemy.pool import PoolProxiedConnection
 
 from gatepost.errors import ConfigError, DirectoryError, StorageError
 
@@ -30,7 +28,7 @@ _WRITE_PRAGMAS = (
     "PRAGMA secure_delete=ON",
     "PRAGMA foreign_keys=ON",
 )
-_TAKE_WRITE_LOCK = "BEGIN IMMEDIATE"
+TAKE_WRITE_LOCK = "BEGIN IMMEDIATE"
 _READ_PRAGMAS = ("PRAGMA query_only=ON",)
 
 
@@ -57,7 +55,7 @@ class Database:
             with self.reader.connect() as connection:
                 yield connection
         except SQLAlchemyError as error:
-            raise self._storage_error(error) from error
+            raise self.storage_error(error) from error
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
@@ -68,52 +66,15 @@ class Database:
         except (IntegrityError, DataError) as error:
             raise DirectoryError(f"the database refuses the row: {_first_line(error)}") from error
         except SQLAlchemyError as error:
-            raise self._storage_error(error) from error
-
-    @contextmanager
-    def reading_direct(self) -> Iterator[DBAPICursor]:
-        """Give the driver's own cursor for a look-up that every message makes; raises StorageError."""
-        with self._direct(self.reader) as connection:
-            cursor = connection.cursor()
-            yield cursor
-            cursor.close()
-
-    @contextmanager
-    def writing_direct(self) -> Iterator[DBAPICursor]:
-        """Give the driver's own cursor in one transaction, for rows that every message writes; as `writing`."""
-        with self._direct(self.writer) as connection:
-            cursor = connection.cursor()
-            if self.is_sqlite:
-                cursor.execute(_TAKE_WRITE_LOCK)
-            yield cursor
-            cursor.close()
-            connection.commit()
-
-    @contextmanager
-    def _direct(self, engine: Engine) -> Iterator[PoolProxiedConnection]:
-        """Lend a pooled connection; one that failed is rolled back or closed by the pool when it comes back."""
-        driver = engine.dialect.loaded_dbapi
-        try:
-            connection = engine.raw_connection()
-            try:
-                yield connection
-            except driver.Error as error:
-                if engine.dialect.is_disconnect(error, connection, None):
-                    connection.invalidate(error)
-                raise
-            finally:
-                connection.close()
-        except (driver.IntegrityError, driver.DataError) as error:
-            raise DirectoryError(f"the database refuses the row: {_first_line(error)}") from error
-        except (driver.Error, SQLAlchemyError) as error:
-            raise StorageError(f"the database {self.name} failed: {_first_line(error)}") from error
+            raise self.storage_error(error) from error
 
     def close(self) -> None:
         """Close every connection that is not in use."""
         self.reader.dispose()
         self.writer.dispose()
 
-    def _storage_error(self, error: SQLAlchemyError) -> StorageError:
+    def storage_error(self, error: Exception) -> StorageError:
+        """Give what the driver or SQLAlchemy raised as an error of ours: one line, without values or password."""
         return StorageError(f"the database {self.name} failed: {_first_line(error)}")
 
 
@@ -163,7 +124,7 @@ def _prepare_sqlite(engine: Engine, *, reading: bool) -> None:
 
         @event.listens_for(engine, "begin")
         def take_write_lock(connection: Connection) -> None:
-            connection.exec_driver_sql(_TAKE_WRITE_LOCK)
+            connection.exec_driver_sql(TAKE_WRITE_LOCK)
 
 
 def _first_line(error: Exception) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from sqlalchemy import and_, bindparam, literal_column, not_, select
 
+from gatepost.db.direct import DirectReader
 from gatepost.db.engine import Database
 from gatepost.db.statement import Statement
 from gatepost.db.tables import thread
@@ -18,7 +19,7 @@ class SqlThreads:
     """Looks threads up; implements the port `Threads`."""
 
     def __init__(self, database: Database) -> None:
-        self._database = database
+        self._reader = DirectReader(database)
         self._names = [f"id{number}" for number in range(_WIDTH)]
         matching = thread.c.message_id.in_([bindparam(name) for name in self._names])
         # A client that tries again, as after a lost reply, must find the decision of its first try.
@@ -40,6 +41,4 @@ class SqlThreads:
         padded = (*wanted, *[wanted[0]] * (_WIDTH - len(wanted)))
         values = dict(zip(self._names, padded, strict=True))
         parameters = self._statement.parameters({**values, "own": besides.message_id, "sender": besides.sender})
-        with self._database.reading_direct() as cursor:
-            cursor.execute(self._statement.sql, parameters)
-            return cursor.fetchone() is not None
+        return self._reader.first(self._statement.sql, parameters) is not None

@@ -14,15 +14,13 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Sequence
-from concurrent.futures import Future
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Insert, insert
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.engine.interfaces import DBAPICursor
 
+from gatepost.db.direct import Batch, DirectWriter
 from gatepost.db.engine import Database
 from gatepost.db.statement import Statement
 from gatepost.db.tables import event, thread
@@ -42,19 +40,35 @@ _THREAD_COLUMNS = [column.name for column in thread.columns]
 _EVENT_COLUMNS = [column.name for column in event.columns if column.name != "id"]
 
 
-@dataclass(frozen=True, slots=True)
 class _Job:
-    """Rows that someone waits for."""
+    """Rows that someone waits for. The lock is the cheapest signal that a thread can wait for with a deadline."""
 
-    rows: Sequence[ThreadRow]
-    done: "Future[None]" = field(default_factory=Future)
+    __slots__ = ("_done", "error", "rows")
+
+    def __init__(self, rows: Sequence[ThreadRow]) -> None:
+        self.rows = rows
+        self.error: Exception | None = None
+        self._done = threading.Lock()
+        self._done.acquire()
+
+    def finish(self, error: Exception | None = None) -> None:
+        """Tell who waits: the rows are on disk, or what was wrong."""
+        self.error = error
+        self._done.release()
+
+    def wait(self) -> None:
+        """Wait until the rows are on disk; raises StorageError."""
+        if not self._done.acquire(timeout=WAIT_SECONDS):
+            raise StorageError(f"the database did not commit within {WAIT_SECONDS:.0f} s")
+        if self.error is not None:
+            raise self.error
 
 
 class Writer:
     """Writes thread rows and events. Thread-safe; one per process."""
 
     def __init__(self, database: Database) -> None:
-        self._database = database
+        self._direct = DirectWriter(database)
         dialect = database.writer.dialect
         self._insert_thread = Statement(_insert_ignoring_known(database), dialect, _THREAD_COLUMNS)
         self._insert_event = Statement(insert(event), dialect, _EVENT_COLUMNS)
@@ -77,10 +91,7 @@ class Writer:
                 raise StorageError(f"the database is too slow: {MOST_WAITING} messages wait for it")
             self._jobs.append(job)
             self._wake.notify()
-        try:
-            job.done.result(WAIT_SECONDS)
-        except TimeoutError as error:
-            raise StorageError(f"the database did not commit within {WAIT_SECONDS:.0f} s") from error
+        job.wait()
 
     def post(self, events: Sequence[Event]) -> None:
         """Write events soon."""
@@ -128,19 +139,22 @@ class Writer:
             self._transaction([row for job in jobs for row in job.rows], events)
         except StorageError as error:
             for job in jobs:
-                job.done.set_exception(error)
+                job.finish(error)
             self._keep(events, error, last=last)
         except Exception:  # noqa: BLE001 - whatever a row's value made the driver raise
             self._write_singly(jobs, events)
         else:
             for job in jobs:
-                job.done.set_result(None)
+                job.finish()
 
     def _transaction(self, rows: Sequence[ThreadRow], events: Iterable[Event]) -> None:
         now = datetime.now(UTC)
-        with self._database.writing_direct() as cursor:
-            _insert(cursor, self._insert_thread, [_thread_columns(row, now) for row in rows])
-            _insert(cursor, self._insert_event, map(_event_columns, events))
+        self._direct.write(
+            (
+                _batch(self._insert_thread, [_thread_columns(row, now) for row in rows]),
+                _batch(self._insert_event, map(_event_columns, events)),
+            )
+        )
 
     def _keep(self, events: "deque[Event]", error: StorageError, *, last: bool) -> None:
         """Put events back that could not be written, before those that have come in since."""
@@ -159,9 +173,9 @@ class Writer:
             try:
                 self._transaction(job.rows, ())
             except Exception as error:  # noqa: BLE001 - the waiting message is told, whatever it was
-                job.done.set_exception(StorageError(f"the database refuses a thread row: {error}"))
+                job.finish(StorageError(f"the database refuses a thread row: {error}"))
             else:
-                job.done.set_result(None)
+                job.finish()
         for one in events:
             try:
                 self._transaction((), (one,))
@@ -169,10 +183,8 @@ class Writer:
                 logger.error("an event was lost", queue_id=one.queue_id, cause=str(error))
 
 
-def _insert(cursor: DBAPICursor, statement: Statement, rows: Iterable[dict[str, Any]]) -> None:
-    parameters: Any = [statement.parameters(row) for row in rows]
-    if parameters:
-        cursor.executemany(statement.sql, parameters)
+def _batch(statement: Statement, rows: Iterable[dict[str, Any]]) -> Batch:
+    return statement.sql, [statement.parameters(row) for row in rows]
 
 
 def _insert_ignoring_known(database: Database) -> Insert:

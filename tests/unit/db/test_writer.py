@@ -120,7 +120,7 @@ class TestWriter:
         events = [Event(at=1.0, queue_id="good"), Event(at=2.0, queue_id="\udcff"), Event(at=3.0, queue_id="last")]
         writer._write(jobs, deque(events), last=False)
 
-        assert [job.done.exception() is None for job in jobs] == [True, False, True]
+        assert [job.error is None for job in jobs] == [True, False, True]
         assert sql("SELECT count(*) FROM thread") == [(2,)]
         assert sql("SELECT queue_id FROM event ORDER BY id") == [("good",), ("last",)]
 

@@ -1,0 +1,99 @@
+"""
+The driver, used directly for what every message needs: SQLAlchemy's own objects cost more than SQLite's work.
+
+Connections come from the database's engines, so they are set up like all others, and are kept. What the driver
+raises becomes StorageError or DirectoryError, as in `engine`; a connection that failed is given up.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy.engine import Engine
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import PoolProxiedConnection
+
+from gatepost.db.engine import TAKE_WRITE_LOCK, Database
+from gatepost.errors import DirectoryError
+
+Batch = tuple[str, Sequence[Any]]
+"""One statement and the parameters of each of its rows."""
+
+
+class DirectReader:
+    """Looks single rows up. Thread-safe: each look-up under way has a connection of its own."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._idle: deque[PoolProxiedConnection] = deque()
+
+    def first(self, sql: str, parameters: Any) -> Any:  # noqa: ANN401 - the driver's own types
+        """Give the first row, or None; raises StorageError."""
+        with _translated(self._database, self._database.reader):
+            connection = self._take()
+            try:
+                cursor = connection.cursor()
+                cursor.execute(sql, parameters)
+                row = cursor.fetchone()
+                cursor.close()
+            except BaseException:
+                connection.invalidate()
+                raise
+            self._idle.append(connection)
+            return row
+
+    def _take(self) -> PoolProxiedConnection:
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return self._database.reader.raw_connection()
+
+
+class DirectWriter:
+    """Writes rows, each call in one transaction. For one thread alone."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._connection: PoolProxiedConnection | None = None
+
+    def write(self, batches: Iterable[Batch]) -> None:
+        """Write all rows, on disk before this returns, or none; raises StorageError or DirectoryError."""
+        with _translated(self._database, self._database.writer):
+            try:
+                self._write(batches)
+            except BaseException:
+                self.close()
+                raise
+
+    def _write(self, batches: Iterable[Batch]) -> None:
+        if self._connection is None:
+            self._connection = self._database.writer.raw_connection()
+        cursor = self._connection.cursor()
+        if self._database.is_sqlite:
+            cursor.execute(TAKE_WRITE_LOCK)
+        for sql, rows in batches:
+            if rows:
+                cursor.executemany(sql, rows)
+        self._connection.commit()
+        cursor.close()
+
+    def close(self) -> None:
+        """Give the connection up; what was not committed is undone."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            try:
+                connection.rollback()
+            finally:
+                connection.invalidate()
+
+
+@contextmanager
+def _translated(database: Database, engine: Engine) -> Iterator[None]:
+    driver = engine.dialect.loaded_dbapi
+    try:
+        yield
+    except (driver.IntegrityError, driver.DataError) as error:
+        raise DirectoryError(f"the database refuses the row: {error}") from error
+    except (driver.Error, SQLAlchemyError) as error:
+        raise database.storage_error(error) from error
