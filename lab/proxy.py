@@ -32,11 +32,15 @@ _FROM_MILTER = {
     b"m": "CHGHEADER", b"b": "REPLBODY", b"e": "CHGFROM", b"p": "PROGRESS", b"a": "ACCEPT", b"c": "CONTINUE",
     b"d": "DISCARD", b"r": "REJECT", b"t": "TEMPFAIL", b"y": "REPLYCODE", b"s": "SKIP", b"q": "QUARANTINE",
 }  # fmt: skip
-_PATIENCE = 10.0  # seconds that a connection waits at the step for the others
+_PATIENCE = 3.0  # seconds that a connection waits at the step for the others
 
 
 class Trap:
-    """Waits at one step of the protocol; `seen` counts every step that passed, armed or not."""
+    """
+    Waits at one step of the protocol; `seen` counts every step that passed, armed or not.
+
+    It strikes when as many connections as asked for stand there, or, after some patience, with fewer.
+    """
 
     def __init__(self) -> None:
         self.seen: Counter[str] = Counter()
@@ -45,7 +49,9 @@ class Trap:
         self._lock = threading.Lock()
         self._step = ""
         self._after = False
-        self._gate = threading.Barrier(1)
+        self._gate = threading.Event()
+        self._strike: Callable[[], None] = _nothing
+        self._wanted = 1
         self._connections: set[int] = set()
 
     def arm(self, step: str, strike: Callable[[], None], *, connections: int = 1, after: bool = False) -> None:
@@ -54,22 +60,13 @@ class Trap:
             self._step, self._after, self.caught = step, after, 0
             self._connections = set()
             self.struck.clear()
-            self._gate = threading.Barrier(connections, action=self._striking(strike))
+            self._wanted, self._strike, self._gate = connections, strike, threading.Event()
 
     def disarm(self) -> None:
         """Let everything pass from now on."""
         with self._lock:
             self._step = ""
-            self._gate.abort()
-
-    def _striking(self, strike: Callable[[], None]) -> Callable[[], None]:
-        def act() -> None:
-            strike()
-            self.caught = len(self._connections)
-            self._step = ""
-            self.struck.set()
-
-        return act
+            self._gate.set()
 
     def pass_by(self, step: str, connection: int, *, forwarded: bool) -> None:
         """Tell that a connection is at `step`; returns at once unless the trap is armed for it."""
@@ -79,8 +76,23 @@ class Trap:
                 return
             self._connections.add(connection)
             gate = self._gate
-        with contextlib.suppress(threading.BrokenBarrierError):
-            gate.wait(_PATIENCE)
+            if len(self._connections) >= self._wanted:
+                self._act()
+        if not gate.wait(_PATIENCE):
+            with self._lock:
+                if not gate.is_set():
+                    self._act()
+
+    def _act(self) -> None:
+        """Strike and let all go on; the lock is held."""
+        self._strike()
+        self.caught, self._step = len(self._connections), ""
+        self.struck.set()
+        self._gate.set()
+
+
+def _nothing() -> None:
+    """Strike nobody."""
 
 
 class _Proxy:
