@@ -31,6 +31,7 @@ _PARAMETERS = (
     "enable_original_recipient",
     "smtputf8_enable",
     "allow_percent_hack",
+    "virtual_alias_maps",
     "mailbox_size_limit",
     "message_strip_characters",
     "smtpd_forbid_bare_newline",
@@ -65,6 +66,7 @@ def postfix_checks(directory: Path, gate: Gate, internal_domains: Sequence[str])
                 "`gatepost setup postfix --apply`, or name the listener in [gateway] exempt_listeners",
             )
     yield from _setting_checks(values)
+    yield from _alias_checks(values)
     yield from _local_checks(values, internal_domains)
     yield from _socket_checks(gate, values["mail_owner"])
     for address in (gate.reinject, gate.reinject_tls):
@@ -142,12 +144,23 @@ def _setting_checks(values: Mapping[str, str]) -> Iterator[Finding]:
         yield warn("smtputf8_enable = no: internationalised addresses are refused", "set it to yes")
 
 
+def _alias_checks(values: Mapping[str, str]) -> Iterator[Finding]:
+    if values["virtual_alias_maps"]:
+        yield warn(
+            f"virtual_alias_maps = {values['virtual_alias_maps']} is read after Gatepost: mail to one of ours "
+            "that stands for an outside one leaves in clear",
+            "take aliases to outside addresses out of these maps",
+        )
+
+
 def _local_checks(values: Mapping[str, str], internal_domains: Sequence[str]) -> Iterator[Finding]:
     local = {word.lower() for word in values["mydestination"].replace(",", " ").split()}
     served = sorted(local & {domain.lower() for domain in internal_domains})
     limit, mailbox = int(values["message_size_limit"] or 0), int(values["mailbox_size_limit"] or 0)
     if mailbox and mailbox < limit:
         yield warn(f"mailbox_size_limit = {mailbox} is below message_size_limit", f"set it to {grown(limit)} or 0")
+    if local and values["allow_percent_hack"] == "yes":
+        yield warn("allow_percent_hack = yes: user%far@near is rewritten after Gatepost", "set it to no")
     if not served:
         yield ok("local(8) delivers for no internal domain")
         return
@@ -157,8 +170,6 @@ def _local_checks(values: Mapping[str, str], internal_domains: Sequence[str]) ->
                 f"{name} is set, and local(8) serves {', '.join(served)}: mail may be forwarded out in clear",
                 f"set `{name} =`, and write forwards into alias maps, which Gatepost asks",
             )
-    if values["allow_percent_hack"] == "yes":
-        yield warn("allow_percent_hack = yes: user%far@near is rewritten after Gatepost", "set it to no")
 
 
 def _socket_checks(gate: Gate, mail_owner: str) -> Iterator[Finding]:
