@@ -30,7 +30,7 @@ from gatepost.errors import StorageError
 from gatepost.log import logger
 
 LINGER_SECONDS = 0.5
-GATHER_SECONDS = 0.003  # a pause after each group: whoever comes meanwhile shares the next one
+GATHER_SECONDS = 0.004  # a pause after each group: whoever comes meanwhile shares the next one
 WAIT_SECONDS = 60.0
 MOST_EVENTS = 20_000
 MOST_WAITING = 2_000
