@@ -2,16 +2,9 @@
 What comes in encrypted is decrypted for the inside, and what was confidential stays so.
 """
 
-from collections.abc import Iterator
-from contextlib import ExitStack
-
 import pytest
-from lab.client import Envelope, send
 from lab.letter import canary, letter, multipart, pgp_mime
-from lab.place import short_folder
-from lab.postfix import Postfix
-from lab.sink import Received, Sink
-from lab.site import GatepostSite
+from lab.sink import Received
 from lab.town import OWN, Town
 from lab.wait import until
 
@@ -136,81 +129,3 @@ class TestConfidenceIsKept:
         bounce = the_town.outside.wait_for(1)[0]
         assert bounce.sender == ""
         assert word.encode() not in bounce.data
-
-
-class _Office:
-    """A site with its Postfix; what leaves it is caught by `wire`, what is for the inside by `inside`."""
-
-    def __init__(self, stack: ExitStack, domain: str, other: str) -> None:
-        folder = stack.enter_context(short_folder())
-        self.wire = stack.enter_context(Sink(name=f"wire of {domain}"))
-        self.inside = stack.enter_context(Sink(name=f"inside of {domain}"))
-        self.domain = domain
-        self.postfix = Postfix(
-            folder / "p",
-            hostname=f"mail.{domain}",
-            routes={domain: self.inside.port, other: self.wire.port},
-            relay_domains=[domain],
-        )
-        self.site = GatepostSite(folder / "gatepost", self.postfix, domains=[domain]).create()
-        self.fingerprint = self.site.json("key", "generate", "openpgp", "--for", domain)["keys"][0]["fingerprint"]
-
-    def knows(self, other: "_Office") -> None:
-        """Take the other's domain key, and demand encryption to it."""
-        key = self.site.folder.parent / "other.asc"
-        key.write_text(other.site.gatepost("key", "export", other.fingerprint).stdout)
-        self.site.gatepost("key", "import", key, "--for", other.domain)
-        self.site.gatepost("partner", "add", other.domain, "--demand", "encrypt", "--ladder", "openpgp")
-
-    def run(self, stack: ExitStack) -> None:
-        """Start it."""
-        stack.enter_context(self.postfix)
-        stack.callback(self.site.stop)
-        self.site.start()
-
-    def send_to(self, other: "_Office", sender: str, recipient: str, message: bytes) -> Received:
-        """Send from inside, carry what leaves over the wire to the other office, and give what left."""
-        self.wire.clear()
-        assert send(self.postfix.inside_port, Envelope.of(sender, recipient), message).ok
-        left = self.wire.wait_for(1)[0]
-        assert send(other.postfix.outside_port, Envelope.of(left.sender, *left.addresses), left.data).ok
-        return left
-
-
-@pytest.fixture(scope="module")
-def offices() -> Iterator[tuple[_Office, _Office]]:
-    """Give two sites that know each other's domain keys."""
-    with ExitStack() as stack:
-        here, there = _Office(stack, "here.test", "there.test"), _Office(stack, "there.test", "here.test")
-        here.knows(there)
-        there.knows(here)
-        here.run(stack)
-        there.run(stack)
-        yield here, there
-
-
-class TestTwoSites:
-    def test_a_conversation(self, offices: tuple[_Office, _Office]) -> None:
-        """Two sites exchange mail by their domain keys, replies included; the wire sees ciphertext alone."""
-        here, there = offices
-        references: list[str] = []
-        for sender, receiver, author, reader in (
-            (here, there, "a@here.test", "b@there.test"),
-            (there, here, "b@there.test", "a@here.test"),
-            (here, there, "a@here.test", "b@there.test"),
-        ):
-            word = canary()
-            receiver.inside.clear()
-            fields = [f"References: {' '.join(references)}"] if references else []
-            message = letter(
-                f"{word}\r\nGr\u00fc\u00dfe\r\n", sender=author, to=reader, subject="Re: x", fields=fields
-            )
-            left = sender.send_to(receiver, author, reader, message)
-
-            assert word.encode() not in left.data
-            read = receiver.inside.wait_for(1)[0]
-            assert read.body == f"{word}\r\nGr\u00fc\u00dfe\r\n".encode()
-            # A mark stays on mail of a conversation that was protected; the first message has none.
-            assert read.values("Subject") == (["Re: x [-Encrypted-]"] if references else ["Re: x"])
-            assert "decrypted=openpgp" in read.values("Gatepost-Result")[0]
-            references += read.values("Message-ID")
