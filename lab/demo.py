@@ -88,7 +88,7 @@ def _in_background(run: Callable[[Callable[[int], None]], int]) -> int:
 def _demo(folder: Path, done: Callable[[int], None] | None) -> int:
     """Build, send, judge, print; `done` takes the status where everything is to stay up after that."""
     out, began = demo_report.console(), time.monotonic()
-    link, folder = folder, demo_folder.prepare(folder)
+    link, folder = _told(folder), demo_folder.prepare(folder)
     (folder / "pid").write_text(f"{os.getpid()}\n")
     with ExitStack() as stack:
         town, stage = _start(out, folder, stack)
@@ -116,6 +116,12 @@ def _start(out: Console, folder: Path, stack: ExitStack) -> tuple[Town, Stage]:
     pool = stack.enter_context(ThreadPoolExecutor(1))
     eye = Eye(town.gpg, owners, f"gatepost.{town.postfix.hostname}")
     return town, Stage(town, eye, explainer, pool)
+
+
+def _told(folder: Path) -> Path:
+    """Give a path as people type it: from here, if it lies below."""
+    here = Path.cwd()
+    return folder.relative_to(here) if folder.is_relative_to(here) else folder
 
 
 @contextmanager

@@ -91,7 +91,7 @@ def _sent(number: int, one: Judged) -> str:
     sample = one.sample
     lines = [f"[bold]{number}. {escape(sample.title)}[/bold]"]
     if not sample.release:
-        lines += [f"from {escape(sample.sender)}", f"[cyan]{escape(sample.subject)}[/cyan]"]
+        lines += [f"from {escape(sample.sender)}", f"Subject: [cyan]{escape(sample.subject)}[/cyan]"]
     if sample.about:
         lines.append(f"[italic]{escape(sample.about)}[/italic]")
     if sample.reply != "250" or not one.reply.startswith(sample.reply):
