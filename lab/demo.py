@@ -9,6 +9,7 @@ With `--keep` everything stays up in the background until `--stop`, the next dem
 import argparse
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -44,20 +45,21 @@ def main() -> int:
     if given.stop:
         demo_folder.stop_earlier(given.folder.absolute())
         return 0
+    for end in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(end, signal.default_int_handler)
     if given.keep:
         return _in_background(lambda done: _demo(given.folder.absolute(), done))
     return _guarded(lambda: _demo(given.folder.absolute(), None))
 
 
 def _guarded(run: Callable[[], int]) -> int:
-    """Run with SIGTERM ending as orderly as Ctrl-C, and faults told in plain words."""
-    for end in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(end, signal.default_int_handler)
+    """Run, with an interruption and faults told in plain words."""
     try:
         return run()
     except KeyboardInterrupt:
+        sys.stderr.write("\nmake demo: interrupted; nothing is left running\n")
         return _INTERRUPTED
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, subprocess.SubprocessError) as error:
         sys.stderr.write(f"make demo: {error}\n")
         return 1
 

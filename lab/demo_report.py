@@ -123,9 +123,11 @@ def _list(out: Console, number: int, one: Judged) -> None:
     out.print(_sent(number, one))
     for row in one.rows:
         out.print(f"  {verdict(row.ok)} [bold]{escape(row.address)}[/bold]")
-        for name, text in (("expected", _colored(row.expected, row)), ("arrived", _colored(row.arrived, row))):
-            out.print(f"    {name:9} " + text.replace("\n", "\n" + " " * 14))
-        out.print(f"    {'why':9} [dim]{escape(row.why)}[/dim]")
+        grid = Table.grid(padding=(0, 2))
+        grid.add_row("    expected", _colored(row.expected, row))
+        grid.add_row("    arrived", _colored(row.arrived, row))
+        grid.add_row("    why", f"[dim]{escape(row.why)}[/dim]")
+        out.print(grid)
     out.print()
 
 
