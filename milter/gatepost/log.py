@@ -17,6 +17,8 @@ from structlog.typing import EventDict, FilteringBoundLogger, WrappedLogger
 
 from gatepost.errors import place_of
 
+_SEPARATING = frozenset(' "=')  # a value with one of these is no plain word
+
 logger: FilteringBoundLogger = structlog.get_logger("gatepost")
 
 
@@ -60,7 +62,7 @@ def _as_text(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
 
 def _word(value: object) -> str:
     text = value if isinstance(value, str) else json.dumps(value, default=str)
-    plain = bool(text) and text.isascii() and text.isprintable() and not any(char in text for char in ' "=')
+    plain = bool(text) and text.isascii() and text.isprintable() and _SEPARATING.isdisjoint(text)
     return text if plain or not isinstance(value, str) else json.dumps(text)
 
 

@@ -116,8 +116,10 @@ class Session(Milter.Base):  # type: ignore[misc] # pymilter has no types
     def header_bytes(self, name: str, value: bytes) -> int:
         """Keep one header field, raw."""
         receiving = self._current()
-        with receiving.noting():
+        try:
             receiving.fields.append(Field(name.encode("ascii"), value))
+        except UnicodeEncodeError as error:
+            receiving.fault = error
         return self._silence(Milter.P_NR_HDR)
 
     def eoh(self) -> int:
