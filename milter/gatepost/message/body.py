@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO, Protocol
 
 MEMORY_LIMIT = 1 << 20
-_CHUNK = 1 << 16
+_CHUNK = 65535  # octets: as many as one request of the milter protocol carries
 
 
 class Body(Protocol):
@@ -22,7 +22,7 @@ class Body(Protocol):
         """The length in octets."""
 
     def chunks(self) -> Iterator[bytes]:
-        """Read from the beginning, in pieces of at most 64 KiB."""
+        """Read from the beginning, in pieces of at most 65535 octets."""
 
     def read(self) -> bytes:
         """Read all of it into memory."""
@@ -42,7 +42,7 @@ class MemoryBody:
         return len(self._data)
 
     def chunks(self) -> Iterator[bytes]:
-        """Read from the beginning, in pieces of at most 64 KiB."""
+        """Read from the beginning, in pieces of at most 65535 octets."""
         for start in range(0, len(self._data), _CHUNK):
             yield self._data[start : start + _CHUNK]
 
@@ -86,7 +86,7 @@ class Spool:
         return self._file
 
     def chunks(self) -> Iterator[bytes]:
-        """Read from the beginning, in pieces of at most 64 KiB or as written."""
+        """Read from the beginning, in pieces of at most 65535 octets or as written."""
         if self._file is None:
             yield from self._pieces
             return
