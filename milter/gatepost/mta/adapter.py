@@ -147,7 +147,7 @@ class Session(Milter.Base):  # type: ignore[misc] # pymilter has no types
             survey = receiving.surveyed()
             budget = Budget(self._max_seconds, keepalive=self.progress)
             return self._perform(self._mail.process(receiving.transaction(queue_id), survey, budget))
-        except Exception as error:  # noqa: BLE001 - whatever went wrong, the answer is a tempfail
+        except BaseException as error:  # noqa: BLE001 - whatever went wrong, the answer is a tempfail
             logger.error("tempfail", queue_id=queue_id, cause=cause(error))
             return self._tempfail()
         finally:

@@ -29,14 +29,14 @@ class Receiving:
         self.fields: list[Field] = []
         self.spool = Spool(spool_directory)
         self.survey: Survey | None = None
-        self.fault: Exception | None = None
+        self.fault: BaseException | None = None
 
     @contextmanager
     def noting(self) -> Iterator[None]:
         """Keep an exception as the message's fault instead of raising it."""
         try:
             yield
-        except Exception as error:  # noqa: BLE001 - answered at the end of the message
+        except BaseException as error:  # noqa: BLE001 - answered at the end of the message
             self.fault = error
 
     @property
