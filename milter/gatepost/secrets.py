@@ -18,6 +18,7 @@ from gatepost.errors import ConfigError
 PAIRS = ("keys", "vault")
 CLIENT = "client.pem"
 LISTENER = "listener.pem"
+FILES = (*PAIRS, *(f"{name}.pub" for name in PAIRS), CLIENT, LISTENER)
 KEY_SIZE = 32
 _SHARED = 0o077  # any right of group or others
 

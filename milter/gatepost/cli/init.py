@@ -1,23 +1,25 @@
 """
 `gatepost init`: makes a site. What is there already is never overwritten.
 
-The settings file comes last: a directory that holds one is a whole site.
+Named /etc/gatepost it makes the system's site, which the systemd units serve; elsewhere one that lies in that
+directory whole, for `gatepost run` under one user.
 """
 
 import json
 import socket
 import tempfile
-from importlib import resources
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from gatepost.cli.invocation import invocation
 from gatepost.errors import ConfigError
 
-_FOLDERS = {"spool": 0o700, "vault": 0o700, "run": 0o755, "rules": 0o755, "secrets": 0o755}
-_SETTINGS = """\
+if TYPE_CHECKING:
+    from gatepost.settings import Settings
+
+_SYSTEM_SETTINGS = """\
 # Settings of this Gatepost. Every other key has a default: see gatepost.toml(5).
 # A relative path is relative to this file's directory.
 
@@ -26,6 +28,10 @@ _SETTINGS = """\
 internal_domains = {domains}
 # This gateway's name in header fields and notices.
 hostname = {hostname}
+"""
+_SETTINGS = (
+    _SYSTEM_SETTINGS
+    + """\
 # Where Postfix reaches the milter.
 socket = {milter}
 # Large messages under way lie here.
@@ -52,6 +58,7 @@ directory = {secrets}
 [rules]
 directory = {rules}
 """
+)
 
 
 def init(
@@ -60,20 +67,32 @@ def init(
     domain: Annotated[list[str], typer.Option("--domain", help="One of our domains; may be repeated.")],
     hostname: Annotated[str, typer.Option("--hostname", help="This gateway's name; default: the host's.")] = "",
 ) -> None:
-    """Make a site: settings, rules, database, secrets, spool and vault."""
+    """Make a site: settings, rules, database, secrets, spool and vault; /etc/gatepost: for the systemd units."""
+    from gatepost.app import new_site
+
     site = directory.resolve()
     name = hostname or socket.getfqdn()
-    settings = settings_text(site, domain, name)
-    _check(settings)
-    _refuse_existing(site)
-    _make(site, settings, name)
-    made = site / "gatepost.toml"
-    invocation(ctx).emit({"config": str(made)}, f"made {made}\nnext: gatepost -c {made} setup postfix")
+    if site == new_site.SYSTEM:
+        settings = system_settings_text(domain, name)
+        new_site.make_system_site(_checked(settings), settings, new_site.system_owner())
+        next_command = "gatepost setup postfix"
+    else:
+        settings = settings_text(site, domain, name)
+        _checked(settings)
+        new_site.make_site(site, settings, name)
+        next_command = f"gatepost -c {site / new_site.SETTINGS} setup postfix"
+    made = site / new_site.SETTINGS
+    invocation(ctx).emit({"config": str(made)}, f"made {made}\nnext: {next_command}")
+
+
+def system_settings_text(domains: list[str], hostname: str) -> str:
+    """Write the settings of the system's site, whose places are the defaults."""
+    return _filled(_SYSTEM_SETTINGS, {"domains": domains, "hostname": hostname})
 
 
 def settings_text(site: Path, domains: list[str], hostname: str) -> str:
     """Write the settings that a new site needs; everything else is left to the defaults."""
-    values = {
+    values: dict[str, str | list[str]] = {
         "domains": domains,
         "hostname": hostname,
         "milter": f"unix:{site / 'run' / 'milter.sock'}",
@@ -85,40 +104,22 @@ def settings_text(site: Path, domains: list[str], hostname: str) -> str:
         "secrets": str(site / "secrets"),
         "rules": str(site / "rules"),
     }
+    return _filled(_SETTINGS, values)
+
+
+def _filled(text: str, values: dict[str, str | list[str]]) -> str:
     # A JSON string or list of strings is the same in TOML, but for U+007F, which no path or domain here needs.
-    return _SETTINGS.format_map({key: json.dumps(value, ensure_ascii=False) for key, value in values.items()})
+    return text.format_map({key: json.dumps(value, ensure_ascii=False) for key, value in values.items()})
 
 
-def _check(text: str) -> None:
-    """Check the settings before anything is made; raises ConfigError."""
+def _checked(text: str) -> "Settings":
+    """Read the settings before anything is made; raises ConfigError."""
     from gatepost.settings import read
 
     with tempfile.TemporaryDirectory() as folder:
         draft = Path(folder) / "gatepost.toml"
         draft.write_text(text, encoding="utf-8")
         try:
-            read(draft)
+            return read(draft)
         except ConfigError as error:
             raise ConfigError(*(fault.removeprefix(f"{draft}: ") for fault in error.faults)) from None
-
-
-def _refuse_existing(site: Path) -> None:
-    there = [site / name for name in ("gatepost.toml", "gatepost.db", *_FOLDERS) if (site / name).exists()]
-    if there:
-        raise ConfigError(*(f"{path}: exists already; nothing is overwritten" for path in there))
-
-
-def _make(site: Path, settings: str, hostname: str) -> None:
-    from gatepost import secrets
-    from gatepost.app.store import upgrade_database
-
-    for name, mode in _FOLDERS.items():
-        folder = site / name
-        folder.mkdir(parents=True)
-        folder.chmod(mode)
-    for rule in sorted(resources.files("gatepost.rules").iterdir(), key=lambda entry: entry.name):
-        if rule.name.endswith(".toml"):
-            secrets.write_new(site / "rules" / rule.name, rule.read_bytes(), 0o644)
-    secrets.make(site / "secrets", hostname)
-    upgrade_database(f"sqlite:///{site / 'gatepost.db'}")
-    secrets.write_new(site / "gatepost.toml", settings.encode(), 0o644)

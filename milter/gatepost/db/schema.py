@@ -17,13 +17,15 @@ from alembic.util import CommandError
 from gatepost.db.engine import Database
 from gatepost.errors import ConfigError
 
+_GROUP = 0o060  # reading and writing, by the group
+
 
 def upgrade(database: Database) -> None:
     """
     Create the schema or bring it up to date, in one transaction.
 
-    A new SQLite file is for its owner and group only. Raises StorageError, and ConfigError where the schema is of
-    a later Gatepost.
+    A new SQLite file is for its owner, and for its group as far as the directory is. Raises StorageError, and
+    ConfigError where the schema is of a later Gatepost.
     """
     if database.file is not None:
         _create_file(database)
@@ -81,9 +83,24 @@ def _config(output: io.StringIO | None = None) -> Config:
 
 
 def _create_file(database: Database) -> None:
+    """
+    Create SQLite's file, shared as its directory is: the group may do with it what it may do there.
+
+    Made by root it is given to the directory's owner and group, since other users serve it; SQLite gives the files
+    beside it (-wal, -shm) the same mode and owner.
+    """
     if database.file is None:
         return
     try:
-        os.close(os.open(database.file, os.O_CREAT | os.O_RDWR, 0o660))
+        folder = database.file.parent.stat()
+        descriptor = os.open(database.file, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
+        try:
+            if os.geteuid() == 0:
+                os.fchown(descriptor, folder.st_uid, folder.st_gid)
+            os.fchmod(descriptor, 0o600 | folder.st_mode & _GROUP)
+        finally:
+            os.close(descriptor)
+    except FileExistsError:
+        return
     except OSError as error:
         raise ConfigError(f"database.url: {database.file}: {error.strerror}") from error

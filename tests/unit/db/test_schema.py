@@ -74,6 +74,32 @@ def test_new_file_is_not_for_others(tmp_path: Path) -> None:
     assert not stat.S_IMODE((tmp_path / "new.db").stat().st_mode) & 0o007
 
 
+@pytest.mark.parametrize(("folder", "file"), [(0o2770, 0o660), (0o755, 0o640), (0o700, 0o600)])
+def test_new_file_is_shared_as_its_directory(tmp_path: Path, folder: int, file: int) -> None:
+    """Where a group shares the directory it may write the database and what SQLite puts beside it."""
+    tmp_path.chmod(folder)
+    old = os.umask(0o022)
+    try:
+        schema.upgrade(database := Database(f"sqlite:///{tmp_path}/new.db"))
+        beside = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
+    finally:
+        os.umask(old)
+    database.close()
+
+    assert beside == {"new.db": file, "new.db-wal": file, "new.db-shm": file}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="lacks root")
+def test_new_file_of_root_belongs_to_the_directory(tmp_path: Path) -> None:
+    """What root makes, with the files that SQLite puts beside it, belongs to whom the directory belongs to."""
+    os.chown(tmp_path, 12345, 23456)
+    schema.upgrade(database := Database(f"sqlite:///{tmp_path}/new.db"))
+    owners = {path.name: (path.stat().st_uid, path.stat().st_gid) for path in tmp_path.iterdir()}
+    database.close()
+
+    assert owners == dict.fromkeys(("new.db", "new.db-wal", "new.db-shm"), (12345, 23456))
+
+
 def test_missing_database_is_not_made_by_looking(tmp_path: Path) -> None:
     """A daemon that starts without its database says so and leaves no empty file."""
     database = Database(f"sqlite:///{tmp_path}/none.db")
