@@ -15,6 +15,7 @@ from gatepost.directory.event import Event
 from gatepost.directory.key import Key, Trust
 from gatepost.directory.partner import Partner, patterns
 from gatepost.directory.thread import Sent, ThreadRow
+from gatepost.gateway.aliases import Destination
 from gatepost.gateway.budget import Budget
 from gatepost.gateway.notices import Notice
 from gatepost.gateway.submission import Submission
@@ -30,6 +31,7 @@ class World:
     partners: dict[str, Partner] = field(default_factory=dict)
     keys: dict[str, Key] = field(default_factory=dict)
     threads: set[bytes] = field(default_factory=set)
+    aliases: dict[str, tuple[Destination, ...]] = field(default_factory=dict)
     opens: dict[str, Opened] = field(default_factory=dict)  # by recipient
     faults: dict[str, Exception] = field(default_factory=dict)  # by the name of what happens
     happened: list[str] = field(default_factory=list)
@@ -64,6 +66,9 @@ class World:
     def known(self, message_ids: Iterable[bytes], *, sent: Sent | None = None) -> bool:  # noqa: ARG002 - the port has it
         self.happens("thread")
         return not self.threads.isdisjoint(message_ids)
+
+    def resolve(self, recipient: Address) -> tuple[Destination, ...]:
+        return self.aliases.get(recipient.text, (Destination(recipient),))
 
     # ports: Encryption, Opener, Submitter, Records, Holder
 

@@ -48,6 +48,12 @@ class DirectoryError(GatepostError):
     """A partner or key cannot be stored as given."""
 
 
+class AliasError(GatepostError):
+    """The site's aliases cannot be asked, or lead nowhere that can be told."""
+
+    temporary = True
+
+
 class CryptoError(GatepostError):
     """Encryption, decryption or sealing failed; nothing of the content was released."""
 

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from gatepost import secrets
 from gatepost.app.keys import key_client_of, pool_of
 from gatepost.app.store import open_database, quarantine_of
+from gatepost.db.cache import Cache
 from gatepost.db.engine import Database
 from gatepost.db.keys import SqlKeys
 from gatepost.db.notices import SqlNotices
@@ -21,6 +22,8 @@ from gatepost.decision.plan import Plan
 from gatepost.decision.reader import read_rules
 from gatepost.decision.release import for_release
 from gatepost.directory.key import Trust
+from gatepost.gateway.alias_resolver import Resolver
+from gatepost.gateway.aliases import Aliases, nowhere_else
 from gatepost.gateway.arrival import Arrivals
 from gatepost.gateway.despatch import Despatch
 from gatepost.gateway.gateway import Gateway
@@ -33,8 +36,11 @@ from gatepost.gateway.survey import Surveyor
 from gatepost.message import address
 from gatepost.message.direction import Site
 from gatepost.message.transaction import Client
+from gatepost.mta.postfix.aliases import PostfixAliases
 from gatepost.mta.reinjection import Listener, Reinjection
 from gatepost.settings import Settings
+
+_ALIAS_SECONDS = 60.0
 
 
 def site_of(settings: Settings) -> Site:
@@ -48,6 +54,18 @@ def site_of(settings: Settings) -> Site:
     )
 
 
+def aliases_of(settings: Settings, site: Site, *, releasing: bool = False) -> Aliases:
+    """Wire what follows the site's aliases; answers are remembered for a minute."""
+    if settings.gateway.aliases == "resolve":
+        tables = PostfixAliases(settings.postfix.config_directory)
+        return Aliases(
+            Cache(Resolver(tables, site.is_internal), seconds=_ALIAS_SECONDS),
+            site.is_internal,
+            parts=not releasing,
+        )
+    return Aliases(nowhere_else, site.is_internal)
+
+
 def gateway_of(settings: Settings, database: Database, *, releasing: bool = False) -> Gateway:
     """Wire the gateway; for releasing held copies, with the rules for that."""
     site = site_of(settings)
@@ -56,8 +74,10 @@ def gateway_of(settings: Settings, database: Database, *, releasing: bool = Fals
         rules = for_release(rules)
     keys = SqlKeys(database)
     pool = pool_of(settings)
+    aliases = aliases_of(settings, site, releasing=releasing)
     surveyor = Surveyor(
         site=site,
+        aliases=aliases,
         partners=SqlPartners(database),
         keys=keys,
         threads=SqlThreads(database),
@@ -82,7 +102,10 @@ def gateway_of(settings: Settings, database: Database, *, releasing: bool = Fals
         protection=Protection(authserv_id=settings.authserv_id, tags=rules.tags, encryption=pool),
         arrivals=arrivals,
         despatch=Despatch(
-            records=Writer(database), holder=holding_of(settings, database), submitter=reinjection_of(settings)
+            aliases=aliases,
+            records=Writer(database),
+            holder=holding_of(settings, database),
+            submitter=reinjection_of(settings),
         ),
     )
 

@@ -44,6 +44,7 @@ def gate(settings: Settings) -> Gate:
         listener_pem=secrets / "listener.pem",
         client_pem=secrets / "client.pem",
         exempt=settings.gateway.exempt_listeners,
+        follows_aliases=settings.gateway.aliases == "resolve",
     )
 
 

@@ -4,7 +4,8 @@ Copies: which recipients share one form of the message, and which copy stays in 
 Recipients share a copy if treatment, next hop and mark are the same. Those who do not see each other share no
 OpenPGP or CMS recipient list: a recipient who is not named in To or Cc shares a copy only with others who have
 exactly the same keys. At most one copy stays in place: one that passes, else over TLS, else the largest
-encrypted one; a held copy never.
+encrypted one; a held copy never. Recipients to whom aliases lead do not stand in the envelope: they share no copy
+with those who do, and theirs never stays in place.
 """
 
 from collections.abc import Sequence
@@ -20,7 +21,7 @@ from gatepost.message.subject import MARK, Tags
 _LISTED = frozenset({Treatment.OPENPGP, Treatment.SMIME})
 _SEPARATORS = bytes.maketrans(b'<>,;:"()[]\t\r\n', b" " * 13)
 
-_Group = tuple[Treatment, str, bool, tuple[str, ...]]
+_Group = tuple[Treatment, str, bool, tuple[str, ...], bool]
 
 
 def shared(view: View, judgements: Sequence[Judgement], tags: Tags) -> tuple[Copy, ...]:
@@ -39,13 +40,14 @@ def _needs_seen(judgements: Sequence[Judgement]) -> bool:
 
 def _group(judgement: Judgement, seen: frozenset[bytes]) -> _Group:
     treatment = judgement.treatment
+    aliased = judgement.recipient.alias is not None
     if treatment not in PROTECTING:
-        return (treatment, "", False, ())
+        return (treatment, "", False, (), aliased)
     hidden: tuple[str, ...] = ()
     if treatment in _LISTED and str(judgement.recipient.address).lower().encode() not in seen:
         hidden = ("hidden", *sorted(key.fingerprint for key in judgement.keys))
     nexthop = judgement.nexthop if treatment is Treatment.TLS else ""
-    return (treatment, nexthop, judgement.mark, hidden)
+    return (treatment, nexthop, judgement.mark, hidden, aliased)
 
 
 def _visible(fields: Sequence[Field]) -> frozenset[bytes]:
@@ -66,11 +68,14 @@ def _staying(groups: dict[_Group, list[Judgement]]) -> _Group | None:
     """Choose the copy that stays in place; of several equals the one with the most recipients."""
     if not groups:
         return None
-    best = max(groups, key=lambda group: (_rank(group[0]), len(groups[group])))
-    return best if _rank(best[0]) else None
+    best = max(groups, key=lambda group: (_rank(group), len(groups[group])))
+    return best if _rank(best) else None
 
 
-def _rank(treatment: Treatment) -> int:
+def _rank(group: _Group) -> int:
+    treatment, *_, aliased = group
+    if aliased:
+        return 0
     if treatment is Treatment.PASS:
         return 3
     if treatment is Treatment.TLS:

@@ -106,12 +106,19 @@ def _judge(view: View, facts: RecipientFacts, rules: RuleSet, ladders: Ladders, 
         demand=demanded.demand,
         rules=tuple([rule.name for rule in demanded.rules]),
         treatment=outcome.treatment,
-        reasons=demanded.reasons + outcome.reasons,
+        reasons=_followed(facts) + demanded.reasons + outcome.reasons,
         keys=outcome.keys,
         nexthop=outcome.nexthop,
         mark=demanded.mark,
         notify=any(rule.notify for rule in demanded.rules),
     )
+
+
+def _followed(facts: RecipientFacts) -> tuple[str, ...]:
+    recipient = facts.recipient
+    if recipient.tied:
+        return (f"aliases of {recipient.address} lead outside, or nobody knows where, and cannot be parted",)
+    return (f"the alias {recipient.alias} leads here",) if recipient.alias is not None else ()
 
 
 def _judges(rule: Rule, treatment: Treatment) -> bool:

@@ -62,7 +62,7 @@ class Arrivals:
         closed = []
         for recipient in recipients:
             budget.tick()
-            found = self._opener.open(ciphertext, recipient.address, sender)
+            found = self._opener.open(ciphertext, recipient.alias or recipient.address, sender)
             if found is None:
                 closed.append(recipient)
             else:

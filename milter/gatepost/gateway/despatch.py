@@ -15,14 +15,15 @@ from gatepost.decision.demand import PROTECTING, Treatment
 from gatepost.decision.plan import Judgement, Plan
 from gatepost.directory.event import Event
 from gatepost.directory.thread import ThreadRow, hashed
-from gatepost.errors import GatepostError
+from gatepost.errors import AliasError, GatepostError
+from gatepost.gateway.aliases import Aliases
 from gatepost.gateway.budget import Budget
 from gatepost.gateway.notices import Notice
 from gatepost.gateway.result import Result
 from gatepost.gateway.submission import Submission, Submitter, submission_of
 from gatepost.gateway.verdict import Accept, Discard, Verdict
 from gatepost.log import logger
-from gatepost.message.address import NULL_SENDER
+from gatepost.message.address import NULL_SENDER, Address
 from gatepost.message.edit import Form
 from gatepost.message.transaction import Recipient, Transaction
 
@@ -68,21 +69,29 @@ class Holder(Protocol):
 class Despatch:
     """Carries plans out."""
 
-    def __init__(self, *, records: Records, holder: Holder, submitter: Submitter) -> None:
+    def __init__(self, *, aliases: Aliases, records: Records, holder: Holder, submitter: Submitter) -> None:
+        self._aliases = aliases
         self._records = records
         self._holder = holder
         self._submitter = submitter
 
     def send(
-        self, transaction: Transaction, plan: Plan, outgoing: Sequence[Outgoing], budget: Budget, *, started: float
+        self,
+        transaction: Transaction,
+        plan: Plan,
+        outgoing: Sequence[Outgoing],
+        budget: Budget,
+        *,
+        started: float,
+        envelope: Sequence[Recipient],
     ) -> Verdict:
-        """Carry a plan out whose copies are built; gives the verdict on the original."""
+        """Carry a plan out whose copies are built; gives the verdict on the original, which goes to `envelope`."""
         held = [one for one in plan.judgements if one.treatment is Treatment.QUARANTINE]
         notice = self._holder.hold(transaction, held) if held else None
         queued = self._submit_all(transaction, plan, outgoing, budget, but_in_place=True)
         if notice is not None:
             self._notify(transaction, notice, budget)
-        verdict = _verdict(transaction, outgoing)
+        verdict = _verdict(envelope, outgoing)
         self.record(transaction, plan, started=started, answer=type(verdict).__name__.lower(), queued=queued)
         return verdict
 
@@ -130,7 +139,10 @@ class Despatch:
 
     def _notify(self, transaction: Transaction, notice: Notice, budget: Budget) -> None:
         try:
-            self._submitter.submit(_notice_submission(notice), budget)
+            ends = self._aliases.inside(notice.recipient)
+            if not ends:
+                raise AliasError(f"the aliases of {notice.recipient} lead outside, where no notice goes")
+            self._submitter.submit(_notice_submission(notice, ends), budget)
         except GatepostError as error:  # the time may be up as well; the copies are on their way
             logger.error("the sender was not told of a held copy", queue_id=transaction.queue_id, cause=str(error))
 
@@ -197,14 +209,14 @@ def _threads(transaction: Transaction, plan: Plan, outgoing: Sequence[Outgoing])
     return rows
 
 
-def _notice_submission(notice: Notice) -> Submission:
-    return Submission(NULL_SENDER, (), (Recipient(notice.recipient),), notice.fields, notice.body)
+def _notice_submission(notice: Notice, ends: Sequence[Address]) -> Submission:
+    return Submission(NULL_SENDER, (), tuple(map(Recipient, ends)), notice.fields, notice.body)
 
 
-def _verdict(transaction: Transaction, outgoing: Sequence[Outgoing]) -> Verdict:
+def _verdict(envelope: Sequence[Recipient], outgoing: Sequence[Outgoing]) -> Verdict:
     stays = next((one for one in outgoing if one.in_place), None)
     if stays is None:
         return Discard()
     kept = set(stays.recipients)
-    removed = tuple(one.address for one in transaction.recipients if one not in kept)
+    removed = tuple(one.address for one in envelope if one not in kept)
     return Accept(stays.form, removed, headers_only_bounces=stays.opened)

@@ -26,7 +26,7 @@ from gatepost.gateway.verdict import Reject, Verdict
 from gatepost.message import address
 from gatepost.message.address import Address
 from gatepost.message.direction import Direction, Site
-from gatepost.message.transaction import Recipient, Transaction
+from gatepost.message.transaction import Transaction
 
 _ROUTED = frozenset("%!@")
 _CAME_IN = frozenset({Direction.IN, Direction.TRANSIT})
@@ -83,7 +83,8 @@ class Gateway:
             or len({one.direction for one in facts if one.direction in _CAME_IN}) > 1  # two forms, one submitted
             or self._rules.needs_body
             or any(
-                (one.direction is Direction.IN and self._arrivals.concerns(transaction.fields))
+                one.recipient.alias is not None  # a copy of its own is submitted
+                or (one.direction is Direction.IN and self._arrivals.concerns(transaction.fields))
                 or engine.may_demand(view, one, self._rules)
                 for one in facts
             )
@@ -109,13 +110,15 @@ class Gateway:
     def process(self, transaction: Transaction, survey: Survey, budget: Budget) -> Verdict:
         """Decide about one message and carry it out up to the edits of the original."""
         started = time.monotonic()
+        envelope = transaction.recipients
+        transaction = replace(transaction, recipients=tuple(one.recipient for one in survey.facts))
         plan = self.plan(transaction, survey)
         if plan.answer is Answer.REJECT:
             verdict: Verdict = Reject(self._refusal(transaction, plan))
             self._despatch.record(transaction, plan, started=started, answer="reject")
             return verdict
         outgoing = self._outgoing(transaction, plan, budget)
-        return self._despatch.send(transaction, plan, outgoing, budget, started=started)
+        return self._despatch.send(transaction, plan, outgoing, budget, started=started, envelope=envelope)
 
     def release(self, transaction: Transaction, budget: Budget) -> tuple[Judgement, ...]:
         """
@@ -124,7 +127,9 @@ class Gateway:
         The rules must be those for a release, and `no_rung` quarantine. Who is judged `reject` holds up no other.
         """
         started = time.monotonic()
-        plan = self.plan(transaction, self.survey(transaction))
+        survey = self.survey(transaction)
+        transaction = replace(transaction, recipients=tuple(one.recipient for one in survey.facts))
+        plan = self.plan(transaction, survey)
         refused = tuple(one for one in plan.judgements if one.treatment is Treatment.REJECT)
         if refused:
             left = tuple(one.recipient for one in plan.judgements if one.treatment is not Treatment.REJECT)
@@ -149,7 +154,7 @@ class Gateway:
 
     def _departing(self, transaction: Transaction, copy: Copy, budget: Budget) -> Outgoing:
         form = self._protection.form(
-            transaction, copy, budget, for_outsiders=any(not self._is_ours(one) for one in copy.recipients)
+            transaction, copy, budget, for_outsiders=not all(map(self._site.is_ours, copy.recipients))
         )
         if copy.treatment is Treatment.PASS and (returned := self._surveyor.returned(transaction)) is not None:
             form = replace(form, body=returned.cut)
@@ -157,8 +162,8 @@ class Gateway:
 
     def _arriving(self, transaction: Transaction, copy: Copy, budget: Budget) -> list[Outgoing]:
         """One copy as decided may take several forms: opened for some, as it came for others."""
-        ours = tuple(one for one in copy.recipients if self._is_ours(one))
-        others = tuple(one for one in copy.recipients if not self._is_ours(one))
+        ours = tuple(one for one in copy.recipients if self._site.is_ours(one))
+        others = tuple(one for one in copy.recipients if not self._site.is_ours(one))
         built = []
         if others:
             passed = replace(copy, recipients=others)
@@ -167,10 +172,7 @@ class Gateway:
             arrivals = self._arrivals.forms(transaction, ours, budget)
             built.extend(Outgoing(one.recipients, one.form, result=one.result) for one in arrivals)
         built.sort(key=lambda one: one.result is not None and one.result.opened)
-        return [replace(built[0], in_place=True), *built[1:]]
-
-    def _is_ours(self, recipient: Recipient) -> bool:
-        return self._site.is_internal(recipient.address)
+        return [replace(built[0], in_place=copy.in_place), *built[1:]]
 
     def _refusal(self, transaction: Transaction, plan: Plan) -> tuple[str, ...]:
         """Name each refused recipient and what to do; an outside client learns no more than the fact."""

@@ -2,7 +2,7 @@
 A copy on its way to the re-injection listener, and the port that submits it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from gatepost.gateway.budget import Budget
@@ -46,7 +46,11 @@ def submission_of(
     tls_route: bool,
     headers_only: bool,
 ) -> Submission:
-    """Make the submission of one copy: the ESMTP parameters of the original travel with it (RFC 3461)."""
+    """
+    Make the submission of one copy: the ESMTP parameters of the original travel with it (RFC 3461).
+
+    It goes where the site's aliases lead: the listeners look nothing up.
+    """
     parameters = tuple(
         parameter for parameter in transaction.parameters if parameter.partition("=")[0].upper() in _KEPT
     )
@@ -55,8 +59,17 @@ def submission_of(
     return Submission(
         sender=transaction.sender,
         parameters=parameters,
-        recipients=recipients,
+        recipients=_ends(recipients),
         fields=apply(transaction.fields, form.edits),
         body=transaction.body if form.body is None else form.body,
         tls_route=tls_route,
     )
+
+
+def _ends(recipients: tuple[Recipient, ...]) -> tuple[Recipient, ...]:
+    """Put in the place of each recipient those to whom its aliases lead, none twice."""
+    found: dict[str, Recipient] = {}
+    for one in recipients:
+        for end in one.targets or (one.address,):
+            found.setdefault(end.text, replace(one, address=end))
+    return tuple(found.values())

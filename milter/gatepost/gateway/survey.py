@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from gatepost.crypto.openpgp import Encryptor
-from gatepost.decision.demand import Treatment
+from gatepost.decision.demand import PROTECTING, Demand, Treatment
 from gatepost.decision.facts import RecipientFacts, Rung
 from gatepost.decision.view import View
 from gatepost.directory.key import Key, Keys, Trust
@@ -16,6 +16,7 @@ from gatepost.directory.partner import Partner, Partners
 from gatepost.directory.thread import Sent, Threads, hashed
 from gatepost.errors import CryptoError
 from gatepost.gateway import report
+from gatepost.gateway.aliases import Aliases
 from gatepost.message.address import Address
 from gatepost.message.direction import Direction, Site
 from gatepost.message.field import Field
@@ -24,6 +25,7 @@ from gatepost.message.transaction import Recipient, Transaction
 
 _THREAD_FIELDS = frozenset({b"message-id", b"in-reply-to", b"references", b"resent-message-id"})
 _MOST_IDS = 100  # References of a long thread; the latest matter most
+_NO_RUNG_FOR_TIED = Rung(False, "cannot protect what aliases do not part")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,7 @@ class Surveyor:
         self,
         *,
         site: Site,
+        aliases: Aliases,
         partners: Partners,
         keys: Keys,
         threads: Threads,
@@ -49,6 +52,7 @@ class Surveyor:
         min_trust: Trust,
     ) -> None:
         self._site = site
+        self._aliases = aliases
         self._partners = partners
         self._keys = keys
         self._threads = threads
@@ -56,21 +60,31 @@ class Surveyor:
         self._min_trust = min_trust
 
     def facts(self, transaction: Transaction) -> tuple[RecipientFacts, ...]:
-        """Give partner and thread of every recipient; no rungs yet."""
+        """
+        Give partner and thread of every recipient; no rungs yet.
+
+        Where the site's aliases lead outside, their recipients stand in the place of the transaction's.
+        """
         inside = self._site.is_inside(transaction.client)
         # What a report is about stands in its body, which is not there yet: see `returned`.
         thread = inside and not report.is_report(transaction) and self._in_other_thread(transaction)
-        return tuple(self._of(recipient, inside=inside, thread=thread) for recipient in transaction.recipients)
+        recipients = self._aliases.follow(transaction.recipients)
+        return tuple(self._of(recipient, inside=inside, thread=thread) for recipient in recipients)
 
     def _of(self, recipient: Recipient, *, inside: bool, thread: bool) -> RecipientFacts:
-        internal = self._site.is_internal(recipient.address)
+        internal = self._site.is_ours(recipient)
         if not inside:
             return RecipientFacts(recipient, Direction.IN if internal else Direction.TRANSIT)
         if internal:
             return RecipientFacts(recipient, Direction.INTERNAL)
-        return RecipientFacts(
-            recipient, Direction.OUT, partner=self._partners.find(recipient.address), thread=thread
-        )
+        return RecipientFacts(recipient, Direction.OUT, partner=self._partner(recipient), thread=thread)
+
+    def _partner(self, recipient: Recipient) -> Partner | None:
+        """Give the partner row; for tied recipients the strictest of those outside."""
+        if not recipient.tied:
+            return self._partners.find(recipient.address)
+        rows = [row for one in recipient.leads_to if (row := self._partners.find(one)) is not None]
+        return max(rows, key=lambda row: Demand.of(row.demand), default=None)
 
     def returned(self, transaction: Transaction) -> report.Returned | None:
         """Give what a report returns of a protected message; None for all other mail."""
@@ -94,6 +108,8 @@ class Surveyor:
     def with_rungs(self, facts: RecipientFacts) -> RecipientFacts:
         """Add what each treatment can do for this recipient."""
         address = facts.recipient.address
+        if facts.recipient.tied:
+            return replace(facts, rungs=dict.fromkeys(PROTECTING, _NO_RUNG_FOR_TIED))
         rungs = {Treatment.OPENPGP: self._openpgp(address), Treatment.TLS: _tls(address, facts.partner)}
         return replace(facts, rungs=rungs)
 

@@ -61,6 +61,14 @@ def normal_domain(text: str) -> str:
         raise AddressError(f"{text!r} is not a domain name: {error}") from error
 
 
+def unicode_domain(domain: str) -> str:
+    """Give a domain with U-labels; as it is where it has none or they cannot be read."""
+    try:
+        return idna.decode(domain) if "xn--" in domain else domain
+    except idna.IDNAError:
+        return domain
+
+
 @lru_cache(maxsize=4096)
 def parse(raw: bytes) -> Address:
     """

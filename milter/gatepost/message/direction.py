@@ -11,7 +11,7 @@ from enum import StrEnum
 from functools import lru_cache
 
 from gatepost.message.address import Address, parent_domains
-from gatepost.message.transaction import Client
+from gatepost.message.transaction import Client, Recipient
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -37,6 +37,10 @@ class Site:
     def is_internal(self, address: Address) -> bool:
         """Tell whether the address is one of ours; a bare local part is completed by our own mail server."""
         return not address.domain or self.is_internal_domain(address.domain)
+
+    def is_ours(self, recipient: Recipient) -> bool:
+        """Tell whether all that is behind a recipient is inside, once aliases were followed."""
+        return not recipient.tied and self.is_internal(recipient.address)
 
     def is_internal_domain(self, domain: str) -> bool:
         """Tell whether the domain is one of ours."""

@@ -4,7 +4,7 @@ A transaction: one message under way, exactly as received.
 Values only; whoever receives the message (a milter session, the command line) builds one.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gatepost.message.address import Address
 from gatepost.message.body import Body
@@ -24,10 +24,21 @@ class Client:
 
 @dataclass(frozen=True, slots=True)
 class Recipient:
-    """One RCPT command: the address and its ESMTP parameters, as given."""
+    """
+    One RCPT command: the address and its ESMTP parameters, as given.
+
+    With `alias`, the address of a RCPT command, it is one of those to whom the site's aliases lead from there;
+    it does not stand in the envelope. `tied` tells that it is an inside address behind which some go outside and
+    some do not, or nobody knows, and that nothing can part them; those outside that are known are `leads_to`.
+    `targets` are where the site's aliases lead if all of them are inside and others than the address itself.
+    """
 
     address: Address
     parameters: tuple[str, ...] = ()
+    alias: Address | None = None
+    tied: bool = False
+    leads_to: tuple[Address, ...] = field(default=(), compare=False)
+    targets: tuple[Address, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)

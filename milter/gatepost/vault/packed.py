@@ -7,6 +7,8 @@ field on the wire, so that fields come back exactly even where no parser would a
 
     {"format": 1, "queue_id": "...", "client": {...}, "sender": "<a@b>", "parameters": [...],
      "recipients": [{"address": "<c@d>", "parameters": [...]}], "fields": [[7, 24], ...]}
+
+A recipient to whom an alias led has "alias" and "tied" as well.
 """
 
 import json
@@ -70,12 +72,24 @@ def unpack(chunks: Iterable[bytes], spool_directory: Path | None = None) -> Tran
 
 def recipients_to_json(recipients: Iterable[Recipient]) -> list[dict[str, object]]:
     """Give recipients as values that JSON can hold."""
-    return [{"address": one.address.raw.decode("utf-8"), "parameters": list(one.parameters)} for one in recipients]
+    return [
+        {"address": one.address.raw.decode("utf-8"), "parameters": list(one.parameters)}
+        | ({"alias": one.alias.raw.decode("utf-8"), "tied": one.tied} if one.alias is not None else {})
+        for one in recipients
+    ]
 
 
 def recipients_from_json(values: Iterable[dict[str, Any]]) -> tuple[Recipient, ...]:
     """Read recipients from values as JSON holds them; raises AddressError, KeyError or TypeError."""
-    return tuple(Recipient(parse(one["address"].encode("utf-8")), tuple(one["parameters"])) for one in values)
+    return tuple(
+        Recipient(
+            parse(one["address"].encode("utf-8")),
+            tuple(one["parameters"]),
+            parse(one["alias"].encode("utf-8")) if "alias" in one else None,
+            bool(one.get("tied", False)),
+        )
+        for one in values
+    )
 
 
 def _field(wire: bytes, name_size: int) -> Field:

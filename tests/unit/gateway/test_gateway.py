@@ -15,6 +15,7 @@ from gatepost.decision.reader import read_rules
 from gatepost.directory.key import Trust
 from gatepost.directory.thread import hashed
 from gatepost.errors import AddressError, CryptoError, DeliveryError, StorageError, WorkerError
+from gatepost.gateway.aliases import Aliases
 from gatepost.gateway.arrival import Arrivals
 from gatepost.gateway.budget import Budget
 from gatepost.gateway.despatch import Despatch
@@ -51,8 +52,10 @@ def gateway(world: World, tmp_path: Path) -> Build:
             (tmp_path / "rules.toml").write_text(rules_text)
         rules = read_rules(directory, frozenset())
         keys = FakeKeys(world)
+        aliases = Aliases(world.resolve, SITE.is_internal)
         surveyor = Surveyor(
             site=SITE,
+            aliases=aliases,
             partners=world,
             keys=keys,
             threads=world,
@@ -69,7 +72,7 @@ def gateway(world: World, tmp_path: Path) -> Build:
             arrivals=Arrivals(
                 authserv_id="gw.hosp.test", opener=world, keys=keys, in_thread=surveyor.in_thread, inline=False
             ),
-            despatch=Despatch(records=world, holder=world, submitter=world),
+            despatch=Despatch(aliases=aliases, records=world, holder=world, submitter=world),
         )
 
     return build

@@ -22,7 +22,7 @@ class Gate:
 
     `reinject` and `reinject_tls` are `HOST:PORT` on loopback; `listener_pem` holds the listeners' key and
     certificate, `client_pem` the only client certificate that they let in. `exempt` names listeners that stay
-    without Gatepost.
+    without Gatepost. `follows_aliases` tells that copies come back with their aliases followed.
     """
 
     milter_socket: str
@@ -32,6 +32,7 @@ class Gate:
     listener_pem: Path
     client_pem: Path
     exempt: tuple[str, ...] = ()
+    follows_aliases: bool = True
 
     def milter_path(self) -> Path | None:
         """Give the path of the milter's UNIX socket, None for TCP."""

@@ -4,7 +4,7 @@ The services that Gatepost adds to master.cf.
   * a cleanup behind every cleanup that an entrance uses: it takes 1.5 times the size, since encryption makes
     a message larger, and turns the field `Gatepost-Route` that the milter adds into the TLS route;
   * two re-injection listeners with a cleanup each: loopback, TLS, one client certificate, none of our milter;
-    what they accept is not copied or judged a second time;
+    what they accept is not copied or judged a second time, nor are its recipients' aliases followed again;
   * `gatepost-tls`: smtp(8) that asks the policy service at delivery and never sends in clear.
 
 A client cannot reach the TLS route: milter_header_checks see only what milters add, and the second listener
@@ -49,6 +49,7 @@ class Surroundings:
     chroot: str
     daemon_name: str
     ca_file: str
+    canonical_classes: str
 
 
 def grown(size_limit: int) -> int:
@@ -75,14 +76,30 @@ def behind_name(cleanup: str) -> str:
 
 def listeners(gate: Gate, around: Surroundings, fingerprint: str) -> list[str]:
     """Write both re-injection listeners and their cleanups."""
-    plain = _listener(gate.reinject, LISTENER_CLEANUP, gate, around, fingerprint, override=_ALIASED)
+    plain = _listener(gate.reinject, LISTENER_CLEANUP, gate, around, fingerprint, override=_UNLISTED)
     routed = _listener(gate.reinject_tls, TLS_LISTENER_CLEANUP, gate, around, fingerprint, override=_AS_DECIDED)
     return [
         *plain,
-        *_listener_cleanup(LISTENER_CLEANUP, around, header_checks=""),
+        *_listener_cleanup(LISTENER_CLEANUP, around, header_checks="", more=_mappings(gate, around)),
         *routed,
-        *_listener_cleanup(TLS_LISTENER_CLEANUP, around, header_checks=ROUTE_MAP),
+        *_listener_cleanup(TLS_LISTENER_CLEANUP, around, header_checks=ROUTE_MAP, more={}),
     ]
+
+
+def _mappings(gate: Gate, around: Surroundings) -> Mapping[str, str]:
+    """
+    Leave recipients as they are where Gatepost has followed their aliases; senders are rewritten as ever.
+
+    Expanded again, a copy that is for an insider would go outside as well.
+    """
+    if not gate.follows_aliases:
+        return {}
+    classes = around.canonical_classes.replace(",", " ").split()
+    return {
+        "virtual_alias_maps": "",
+        "recipient_canonical_maps": "",
+        "canonical_classes": ", ".join(one for one in classes if one != "envelope_recipient"),
+    }
 
 
 def tls_transport(gate: Gate, around: Surroundings) -> list[str]:
@@ -159,8 +176,7 @@ def _only_our_client(gate: Gate, fingerprint: str) -> Mapping[str, str]:
     }
 
 
-# Notices and opened mail go to inside addresses, which may be aliases; what leaves by TLS goes as it was decided.
-_ALIASED = "no_unknown_recipient_checks"
+_UNLISTED = "no_unknown_recipient_checks"
 _AS_DECIDED = "no_address_mappings,no_unknown_recipient_checks"
 # The copy was judged when it came in: nothing more is refused, filtered or looked up.
 _UNJUDGED: Mapping[str, str] = {
@@ -194,7 +210,9 @@ _UNLIMITED: Mapping[str, str] = {
 }
 
 
-def _listener_cleanup(name: str, around: Surroundings, *, header_checks: str) -> list[str]:
+def _listener_cleanup(
+    name: str, around: Surroundings, *, header_checks: str, more: Mapping[str, str]
+) -> list[str]:
     service = Service(name, "unix", "n", "-", around.chroot, "-", "0", "cleanup")
     options = dict.fromkeys(_CONTENT_CHECKS, "") | {
         "header_checks": header_checks,
@@ -206,6 +224,7 @@ def _listener_cleanup(name: str, around: Surroundings, *, header_checks: str) ->
         "always_bcc": "",
         "sender_bcc_maps": "",
         "recipient_bcc_maps": "",
+        **more,
     }
     return entry(service, options)
 

@@ -29,7 +29,13 @@ from gatepost.mta.postfix.refusals import MILTER_PARAMETER, needs_no_chroot, ref
 _SYSTEM_CA_FILES = (Path("/etc/ssl/certs/ca-certificates.crt"), Path("/etc/pki/tls/certs/ca-bundle.crt"))
 _SIGNED_NAME = "ORIGINATING"  # the {daemon_name} by which signers commonly know the site's own mail
 _OWN_PARAMETER = re.compile(r"\$(?:gatepost_milter\b|[{(]gatepost_milter[})])")
-_SURROUNDINGS = ("queue_directory", "compatibility_level", "smtp_tls_CAfile", *entrances.PARAMETERS)
+_SURROUNDINGS = (
+    "queue_directory",
+    "compatibility_level",
+    "smtp_tls_CAfile",
+    "canonical_classes",
+    *entrances.PARAMETERS,
+)
 _COPIED = ("smtpd_milters", "non_smtpd_milters", "milter_header_checks", "smtp_header_checks")
 
 
@@ -171,6 +177,7 @@ def _surroundings(
         chroot="n" if first is None or first.leave_chroot else first.service.chroot,
         daemon_name=_SIGNED_NAME if any(way.listener == _SIGNED_NAME for way in ways_in) else "gatepost",
         ca_file=expanded["smtp_tls_CAfile"] or system_ca,
+        canonical_classes=expanded["canonical_classes"],
     )
 
 
