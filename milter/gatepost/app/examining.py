@@ -9,6 +9,7 @@ from gatepost.decision.reader import read_rules
 from gatepost.mta import doctor, finding
 from gatepost.mta.finding import Finding
 from gatepost.mta.postfix import checks
+from gatepost.mta.postfix.alias_checks import alias_checks
 from gatepost.settings import Settings
 
 
@@ -30,5 +31,6 @@ def examine(settings: Settings) -> list[Finding]:
         *doctor.folder_checks(folders),
         *doctor.service_checks(services),
         *checks.postfix_checks(directory, gate(settings), settings.gateway.internal_domains),
+        *alias_checks(directory, settings.gateway.aliases, settings.gateway.internal_domains),
         *doctor.host_checks(settings.openpgp.gpg),
     ]

@@ -31,7 +31,6 @@ _PARAMETERS = (
     "enable_original_recipient",
     "smtputf8_enable",
     "allow_percent_hack",
-    "virtual_alias_maps",
     "mailbox_size_limit",
     "message_strip_characters",
     "smtpd_forbid_bare_newline",
@@ -66,7 +65,6 @@ def postfix_checks(directory: Path, gate: Gate, internal_domains: Sequence[str])
                 "`gatepost setup postfix --apply`, or name the listener in [gateway] exempt_listeners",
             )
     yield from _setting_checks(values)
-    yield from _alias_checks(values)
     yield from _local_checks(values, internal_domains)
     yield from _socket_checks(gate, values["mail_owner"])
     for address in (gate.reinject, gate.reinject_tls):
@@ -142,15 +140,6 @@ def _setting_checks(values: Mapping[str, str]) -> Iterator[Finding]:
         yield warn("NUL bytes in headers hide what follows from milters", "set message_strip_characters = \\0")
     if values["smtputf8_enable"] == "no":
         yield warn("smtputf8_enable = no: internationalised addresses are refused", "set it to yes")
-
-
-def _alias_checks(values: Mapping[str, str]) -> Iterator[Finding]:
-    if values["virtual_alias_maps"]:
-        yield warn(
-            f"virtual_alias_maps = {values['virtual_alias_maps']} is read after Gatepost: mail to one of ours "
-            "that stands for an outside one leaves in clear",
-            "take aliases to outside addresses out of these maps",
-        )
 
 
 def _local_checks(values: Mapping[str, str], internal_domains: Sequence[str]) -> Iterator[Finding]:

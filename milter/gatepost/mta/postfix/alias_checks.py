@@ -1,0 +1,36 @@
+"""
+The doctor's checks of aliases: can the tables that Gatepost follows be asked, and are there any that it does not?
+"""
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+from gatepost.errors import GatepostError
+from gatepost.mta.finding import Finding, fail, ok, trial, warn
+from gatepost.mta.postfix.aliases import PostfixAliases
+
+
+def alias_checks(directory: Path, setting: str, internal_domains: Sequence[str]) -> Iterator[Finding]:
+    """Check the tables of the Postfix configured in `directory`; `setting` is `[gateway] aliases`."""
+    aliases = PostfixAliases(directory)
+    try:
+        tables = aliases.tables([domain.removeprefix(".") for domain in internal_domains])
+    except GatepostError as error:
+        yield from (fail("aliases", fault) for fault in error.diagnostics())
+        return
+    if not tables:
+        yield ok("no table of aliases is in force for the internal domains")
+    elif setting == "resolve":
+        for name in tables:
+            yield from trial(f"aliases in {name}", partial(aliases.try_table, name))
+    elif setting == "none":
+        yield fail(
+            f'[gateway] aliases = "none", and Postfix follows {", ".join(tables)}: mail may leave in clear',
+            'set it to "resolve", or take the tables out of main.cf',
+        )
+    else:
+        yield warn(
+            f'[gateway] aliases = "{setting}", and Postfix follows {", ".join(tables)}: mail may leave in clear',
+            'set it to "resolve"',
+        )
