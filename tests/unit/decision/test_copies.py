@@ -1,5 +1,6 @@
 """Which recipients share a copy, and which copy stays in place."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -137,3 +138,12 @@ def test_which_copy_stays_in_place(treatments: str, expected: str) -> None:
 def test_nothing_stays_where_all_is_held() -> None:
     """A plan of held copies leaves nothing in the queue."""
     assert copies(judgement("a@x.test", T.QUARANTINE)) == [("quarantine", "a")]
+
+
+def test_who_is_behind_an_alias_stays_not_in_place() -> None:
+    """Those whom aliases lead to are not in the envelope: they share no copy with those who are."""
+    behind = judgement("b@x.test", T.PASS)
+    behind = replace(behind, recipient=replace(behind.recipient, alias=address.parse(b"<a@hosp.test>")))
+
+    assert copies(behind) == [(T.PASS, "b")]
+    assert copies(judgement("c@x.test", T.PASS), behind) == [("!pass", "c"), (T.PASS, "b")]

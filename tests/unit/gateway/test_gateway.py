@@ -15,7 +15,7 @@ from gatepost.decision.reader import read_rules
 from gatepost.directory.key import Trust
 from gatepost.directory.thread import hashed
 from gatepost.errors import AddressError, CryptoError, DeliveryError, StorageError, WorkerError
-from gatepost.gateway.aliases import Aliases
+from gatepost.gateway.aliases import Aliases, Destination
 from gatepost.gateway.arrival import Arrivals
 from gatepost.gateway.budget import Budget
 from gatepost.gateway.despatch import Despatch
@@ -24,6 +24,7 @@ from gatepost.gateway.protection import Protection
 from gatepost.gateway.survey import Surveyor
 from gatepost.gateway.verdict import Accept, Discard, Reject, Verdict
 from gatepost.message import address
+from gatepost.message.address import Address
 from gatepost.message.body import MemoryBody
 from gatepost.message.direction import Site
 from gatepost.message.edit import apply
@@ -600,3 +601,118 @@ class TestRecipients:
     def test_ordinary_addresses_are_not(self, gateway: Build, text: bytes) -> None:
         """Outside, such characters are the other site's business."""
         gateway().check_recipient(address.parse(text))
+
+
+def leads(world: World, alias: str, *ends: str) -> None:
+    """Let an alias lead somewhere; a leading `=` stands for tied, which then leads to whoever follows it."""
+    first, *others = ends
+    found = [at(one) for one in (first.removeprefix("="), *others)]
+    if first.startswith("="):
+        world.aliases[alias] = (Destination(found[0], tied=True, leads_to=tuple(found[1:])),)
+    else:
+        world.aliases[alias] = tuple(map(Destination, found))
+
+
+def at(text: str) -> Address:
+    return address.parse(f"<{text}>".encode())
+
+
+def sent_to(world: World) -> list[list[str]]:
+    return [[one.address.text for one in submission.recipients] for submission in world.submitted]
+
+
+class TestAliases:
+    def test_who_is_outside_behind_an_alias_gets_an_encrypted_copy(self, world: World, gateway: Build) -> None:
+        """Nobody behind an alias stays in place: it would be expanded again; the parameters go along."""
+        world.key("partner.test")
+        leads(world, "both@hosp.test", "doc@hosp.test", "bob@partner.test")
+        transaction = message("both@hosp.test", subject="*secure* x")
+
+        verdict = processed(gateway(), transaction)
+
+        assert verdict == Discard()
+        assert [["doc@hosp.test"], ["bob@partner.test"]] == sent_to(world)
+        inside, outside = world.submitted
+        assert BODY in inside.body.read()
+        assert b"ENCRYPTED TO partner.test" in outside.body.read()
+        assert {("NOTIFY=NEVER",)} == {
+            one.parameters for submission in world.submitted for one in submission.recipients
+        }
+
+    def test_the_alias_is_taken_off_what_stays(self, world: World, gateway: Build) -> None:
+        """Where others stay in place, the recipient that led outside is taken off."""
+        leads(world, "away@hosp.test", "bob@out.test")
+        transaction = message("carol@hosp.test", "away@hosp.test")
+
+        verdict = processed(gateway(), transaction)
+
+        assert isinstance(verdict, Accept)
+        assert (at("away@hosp.test"),) == verdict.removed
+        assert [["bob@out.test"]] == sent_to(world)
+
+    def test_its_copy_needs_the_body(self, world: World, gateway: Build) -> None:
+        """A copy of one's own is submitted, so the body is taken though nothing demands it."""
+        leads(world, "away@hosp.test", "bob@out.test")
+
+        assert gateway().survey(message("away@hosp.test")).needs_body
+        assert not gateway().survey(message("carol@hosp.test")).needs_body
+
+    def test_an_alias_inside_stays_and_is_followed_when_submitted(self, world: World, gateway: Build) -> None:
+        """An alias that stays inside stays in place; a copy that is submitted goes to its targets, once each."""
+        leads(world, "team@hosp.test", "a@hosp.test", "b@hosp.test")
+        assert Accept() == processed(gateway(), message("team@hosp.test"))
+
+        gateway().release(message("team@hosp.test"), Budget(60, keepalive=lambda: None))
+        assert [["a@hosp.test", "b@hosp.test"]] == sent_to(world)
+
+    def test_what_is_tied_is_held_when_protection_is_demanded(self, world: World, gateway: Build) -> None:
+        """What cannot be parted goes in clear only if nothing demands protection, no partner behind it either."""
+        world.key("partner.test")
+        world.key("hosp.test")
+        leads(world, "tied@hosp.test", "=tied@hosp.test", "bob@out.test", "eve@partner.test")
+
+        processed(gateway(), message("tied@hosp.test", subject="*secure* x"))
+        assert ["tied@hosp.test"] == [one.recipient.address.text for one in world.held]
+
+        processed(gateway(), message("tied@hosp.test"))
+        assert sent_to(world)[-1] == ["tied@hosp.test"]
+
+        world.partner("partner.test", demand="encrypt")
+        processed(gateway(), message("tied@hosp.test"))
+        assert [(Treatment.QUARANTINE, "tied@hosp.test")] * 2 == [
+            (one.treatment, one.recipient.address.text) for one in world.held
+        ]
+
+    def test_notices_go_to_insiders_alone(self, world: World, gateway: Build) -> None:
+        """A notice goes where its recipient's aliases lead inside; to nobody if that is nowhere."""
+        leads(world, "alice@hosp.test", "al@hosp.test", "alice@home.test")
+        processed(gateway(), message("bob@out.test", subject="*secure* x"))
+        assert [["al@hosp.test"]] == sent_to(world)
+
+        leads(world, "alice@hosp.test", "alice@home.test")
+        processed(gateway(), message("bob@out.test", subject="*secure* x"))
+        assert [["al@hosp.test"]] == sent_to(world)
+
+    def test_what_comes_in_is_opened_for_insiders_alone(
+        self, world: World, gateway: Build, encrypted_body: bytes
+    ) -> None:
+        """Mail to an alias is opened with the alias's key for the insiders behind it; others get it as it came."""
+        leads(world, "both@hosp.test", "doc@hosp.test", "x@out.test")
+        world.opens = {"both@hosp.test": Opened(PLAINTEXT, Verification("none"))}
+        transaction = message(
+            "both@hosp.test", client=OUTSIDE, sender="bob@partner.test", fields=ENCRYPTED, body=encrypted_body
+        )
+
+        assert processed(gateway(), transaction) == Discard()
+
+        bodies = {tuple(one.address.text for one in copy.recipients): copy.body.read() for copy in world.submitted}
+        assert {("doc@hosp.test",): BODY, ("x@out.test",): encrypted_body} == bodies
+
+    def test_the_plan_tells_the_alias(self, world: World, gateway: Build) -> None:
+        """Every judgement about someone behind an alias says so first."""
+        leads(world, "away@hosp.test", "bob@out.test")
+        transaction = message("away@hosp.test")
+        built = gateway()
+
+        (judgement,) = built.plan(transaction, built.survey(transaction)).judgements
+        assert judgement.reasons[0] == "the alias away@hosp.test leads here"

@@ -1,6 +1,7 @@
 """A packed transaction comes back byte for byte, whatever its header looks like."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -43,6 +44,17 @@ def test_everything_comes_back(fields: list[Field], body: bytes, parameters: tup
     assert after.body.read() == body
     assert (after.fields, after.sender, after.parameters) == (before.fields, before.sender, before.parameters)
     assert (after.recipients, after.client, after.queue_id) == (before.recipients, before.client, before.queue_id)
+
+
+def test_who_was_led_to_comes_back() -> None:
+    """A recipient behind an alias is released as the one that it was when it was held."""
+    ends = (
+        Recipient(parse(b"<x@out.test>"), (), parse(b"<both@hosp.test>")),
+        Recipient(parse(b"<t@hosp.test>"), (), parse(b"<t@hosp.test>"), tied=True),
+    )
+    before = replace(message(), recipients=ends)
+
+    assert ends == unpack(pack(before)).recipients
 
 
 def test_null_sender_comes_back() -> None:
