@@ -26,6 +26,7 @@ demo: system .venv/.ready  ## a private site, sample mail, what arrived; KEEP=1 
 bench: system .venv/.ready  ## messages a second and CPU, beside Postfix alone and OpenDKIM
 	$(PY) -m bench.run
 	$(PY) -m bench.partners
+	$(PY) -m bench.decision
 
 soak: system .venv/.ready  ## the long tests
 	$(PY) -m pytest -n 2 -m soak

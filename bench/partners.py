@@ -4,13 +4,15 @@ How long a partner look-up takes in a table of a million rows, nothing remembere
 Run by `python -m bench.partners`.
 
 Half of the addresses that are asked for have a row: by address, by domain, or by a parent domain. Ends with status
-1 if the 99th percentile is not under a millisecond.
+1 if the 99th percentile is not under a millisecond of CPU; what the clock on the wall says beside it is the host's
+load as well.
 """
 
 import random
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 
 from gatepost.app.store import open_database, upgrade_database
 from gatepost.db.engine import Database
@@ -37,22 +39,29 @@ def main() -> None:
         database = open_database(url)
         with database.writing() as connection:
             connection.exec_driver_sql(_FILL, (ROWS,))
-        took = sorted(_measure(database))
+        wall, cpu = zip(*_measure(database), strict=True)
         database.close()
-    p50, p99 = took[len(took) // 2], took[len(took) * 99 // 100]
-    print(f"{ROWS} partners, {LOOK_UPS} look-ups: p50 {p50 * 1e6:.0f} us, p99 {p99 * 1e6:.0f} us")  # noqa: T201
-    sys.exit(p99 >= LIMIT)
+    print(f"{ROWS} partners, {LOOK_UPS} look-ups: {_told(cpu)} of CPU; {_told(wall)} on the wall")  # noqa: T201
+    sys.exit(_percentile(cpu, 99) >= LIMIT)
 
 
-def _measure(database: Database) -> list[float]:
+def _told(took: Sequence[float]) -> str:
+    return f"p50 {_percentile(took, 50) * 1e6:.0f} us, p99 {_percentile(took, 99) * 1e6:.0f} us"
+
+
+def _percentile(took: Sequence[float], percent: int) -> float:
+    return sorted(took)[len(took) * percent // 100]
+
+
+def _measure(database: Database) -> list[tuple[float, float]]:
     partners = SqlPartners(database)
     took = []
     for _ in range(LOOK_UPS):
         number = random.randrange(2 * ROWS)  # noqa: S311 - any spread will do
         address = parse(f"u@x.d{number}.test".encode())
-        start = time.perf_counter()
+        wall, cpu = time.perf_counter(), time.thread_time()
         partners.find(address)
-        took.append(time.perf_counter() - start)
+        took.append((time.perf_counter() - wall, time.thread_time() - cpu))
     return took
 
 

@@ -4,7 +4,8 @@ The bench: Gatepost beside Postfix alone, a milter that does nothing, and OpenDK
 Batches alternate between the variants, in another order each round, so that a busy host disturbs all alike.
 Compare ratios within one table; numbers of different runs or hosts say nothing about each other.
 
-    python -m bench.run [--rounds N] [--quick] [--sizes 4096,1048576] [--only noop,gatepost-pass] [--json FILE]
+    python -m bench.run [--rounds N] [--quick] [--sizes 4096,1048576] [--only noop,gatepost-pass] [--messages N]
+        [--json FILE]
 """
 
 import argparse
@@ -36,7 +37,7 @@ def main() -> None:
 
 def _measure(size: int, options: argparse.Namespace) -> Table:
     """Measure one message size, with daemons freshly started, so that their peak memory belongs to it."""
-    count = min(_MOST_MESSAGES, _OCTETS_A_BATCH // size) // (_QUICK if options.quick else 1)
+    count = options.messages or min(_MOST_MESSAGES, _OCTETS_A_BATCH // size) // (_QUICK if options.quick else 1)
     taken: dict[str, list[Taken]] = {name: [] for name in options.only}
     with (
         short_folder("gpb-") as folder,
@@ -72,6 +73,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="fewer messages, two rounds")
     parser.add_argument("--sizes", type=_numbers, default=[4096, 1 << 20], help="octets, comma-separated")
     parser.add_argument("--only", type=_names, default=list(NAMES), help=f"of {', '.join(NAMES)}")
+    parser.add_argument("--messages", type=int, help="in each batch; more rounds of fewer suit a busy host")
     parser.add_argument("--json", type=Path, help="write the results to this file")
     options = parser.parse_args()
     if options.quick:
