@@ -27,11 +27,14 @@ from lab.postfix import Postfix
 from lab.sink import Sink
 from lab.wait import until
 
+from gatepost.message.direction import Site as Inside
 from gatepost.mta.finding import Status
 from gatepost.mta.postfix import changes, checks, files
 from gatepost.mta.postfix.gate import Gate
 
 pytestmark = pytest.mark.real
+
+NEAR = Inside(frozenset({"near.test"}))
 
 # Adds the route that the subject asks for, or grows the body by the factor that it asks for.
 _MILTER = """
@@ -361,7 +364,7 @@ class TestDoctor:
         """
         What `setup` wrote is found in force, and the listeners let in our certificate alone.
         """
-        findings = list(checks.postfix_checks(site.postfix.config_dir, site.gate, ["near.test"]))
+        findings = list(checks.postfix_checks(site.postfix.config_dir, site.gate, NEAR))
 
         assert [found for found in findings if found.status is Status.FAIL] == []
         assert sum("lets in our certificate alone" in found.what for found in findings) == 2
@@ -373,7 +376,7 @@ class TestDoctor:
         gate = replace(site.gate, client_pem=_self_signed(tmp_path / "new.pem", "client"))
 
         whats = [
-            f.what for f in checks.postfix_checks(site.postfix.config_dir, gate, []) if f.status is Status.FAIL
+            f.what for f in checks.postfix_checks(site.postfix.config_dir, gate, NEAR) if f.status is Status.FAIL
         ]
 
         assert sum("refuses our certificate" in what for what in whats) == 2
@@ -399,8 +402,6 @@ class TestDoctor:
         with (tmp_path / "main.cf").open("a") as main:
             main.write(f"{setting}\n")
 
-        findings = [
-            f for f in checks.postfix_checks(tmp_path, site.gate, ["near.test"]) if f.status is Status.FAIL
-        ]
+        findings = [f for f in checks.postfix_checks(tmp_path, site.gate, NEAR) if f.status is Status.FAIL]
 
         assert any(said in f"{found.what} {found.remedy}" for found in findings)

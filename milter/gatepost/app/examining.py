@@ -4,6 +4,7 @@ Wires the checks of `gatepost doctor`.
 
 from pathlib import Path
 
+from gatepost.app.gateway import site_of
 from gatepost.app.store import gate, open_database, upgrade_database
 from gatepost.decision.reader import read_rules
 from gatepost.mta import doctor, finding
@@ -30,7 +31,7 @@ def examine(settings: Settings) -> list[Finding]:
         *doctor.secret_checks(settings.secrets.directory),
         *doctor.folder_checks(folders),
         *doctor.service_checks(services),
-        *checks.postfix_checks(directory, gate(settings), settings.gateway.internal_domains),
+        *checks.postfix_checks(directory, gate(settings), site_of(settings)),
         *alias_checks(directory, settings.gateway.aliases, settings.gateway.internal_domains),
         *doctor.host_checks(settings.openpgp.gpg),
     ]

@@ -62,8 +62,9 @@ class Gateway:
 
         Postfix drops a source route, blanks and comments from an address: it would be delivered to a domain that
         was not judged, and could not be taken off the message by the bytes of RCPT. Before what it takes for its
-        own (one of our domains, a bare name such as `localhost`, an address literal), it reads `user%elsewhere`
-        and `elsewhere!user` as `user@elsewhere` (allow_percent_hack, swap_bangpath). Raises AddressError.
+        own (one of our domains, a bare name such as `localhost`, an address literal), it may read
+        `user%elsewhere` and `elsewhere!user` as `user@elsewhere`: `setup postfix` switches allow_percent_hack and
+        swap_bangpath off, since other names of its own are not known here. Raises AddressError.
         """
         if recipient.is_null:
             raise AddressError("the recipient is empty")

@@ -10,7 +10,9 @@ import pytest
 
 from gatepost.crypto import selfsigned
 from gatepost.errors import ConfigError
-from gatepost.mta.postfix import changes, files, ports
+from gatepost.message.direction import Site
+from gatepost.mta.finding import Status
+from gatepost.mta.postfix import changes, checks, files, ports
 from gatepost.mta.postfix.entrances import listener_name
 from gatepost.mta.postfix.gate import Gate
 from gatepost.mta.postfix.mastercf import Service, services_of
@@ -188,6 +190,69 @@ class TestApply:
         _apply(directory, replace(gate, milter_socket="inet:9900@127.0.0.1"))
 
         assert _value(directory, "smtpd_milters").startswith("{ inet:127.0.0.1:9900,")
+
+
+class TestRoutes:
+    @pytest.mark.parametrize("name", ["allow_percent_hack", "swap_bangpath"])
+    def test_no_local_part_is_a_route(self, directory: Path, gate: Gate, name: str) -> None:
+        """
+        Postfix reads no route in a local part, whatever the admin had; --revert gives the admin's line back.
+        """
+        _write(directory, main=f"{name} = yes\n")
+        before = (directory / "main.cf").read_bytes()
+
+        _apply(directory, gate)
+        assert _value(directory, name) == "no"
+
+        files.write(changes.to_revert(directory))
+        assert (directory / "main.cf").read_bytes() == before
+
+    @pytest.mark.parametrize(
+        ("file", "text", "place"),
+        [
+            ("main.cf", "{name} = yes\n", "main.cf"),
+            ("main.cf", "{name} =\n", "main.cf"),
+            ("master.cf", "rewrite unix - - n - - trivial-rewrite -o {name}=yes\n", "master.cf, service rewrite"),
+        ],
+    )
+    def test_doctor_fails_where_it_is(
+        self, directory: Path, gate: Gate, *, file: str, text: str, place: str
+    ) -> None:
+        """
+        Where Postfix reads routes after all, in main.cf or by a service's option, the doctor fails.
+        """
+        names = ("allow_percent_hack", "swap_bangpath")
+        _write(directory)
+        _apply(directory, gate)
+        with (directory / file).open("a") as target:
+            target.writelines(text.format(name=name) for name in names)
+
+        found = [what for what in _failures(directory, gate) if place in what and "did not judge" in what]
+        assert [what.split()[0] for what in found] == list(names)
+
+    def test_doctor_finds_nothing_after_setup(self, directory: Path, gate: Gate) -> None:
+        """
+        After `setup` nothing is read as a route.
+        """
+        _write(directory)
+        _apply(directory, gate)
+
+        assert not any("did not judge" in what for what in _failures(directory, gate))
+
+    def test_doctor_knows_subdomains(self, directory: Path, gate: Gate) -> None:
+        """
+        `.hosp.test` in internal_domains means its subdomains also where local(8) serves one.
+        """
+        _write(directory, main="mydestination = Mail.hosp.test\n")
+
+        what = _failures(directory, gate)
+
+        assert any("forward_path is set, and local(8) serves mail.hosp.test" in one for one in what)
+
+
+def _failures(directory: Path, gate: Gate) -> list[str]:
+    site = Site(frozenset({".hosp.test"}))
+    return [one.what for one in checks.postfix_checks(directory, gate, site) if one.status is Status.FAIL]
 
 
 class TestRefusals:

@@ -11,26 +11,28 @@ from functools import partial
 from pathlib import Path
 
 from gatepost.errors import ConfigError
+from gatepost.message.direction import Site
 from gatepost.mta.finding import Finding, fail, ok, warn
 from gatepost.mta.postfix import changes, files
 from gatepost.mta.postfix.entrances import PARAMETERS, Entrance, entrances_of
 from gatepost.mta.postfix.gate import Gate
-from gatepost.mta.postfix.mastercf import services_of
+from gatepost.mta.postfix.mastercf import Service, services_of
 from gatepost.mta.postfix.own_services import grown
 
 _BCC = ("always_bcc", "sender_bcc_maps", "recipient_bcc_maps")
 _FORWARDING = ("forward_path", "luser_relay")
+_ROUTING = {"allow_percent_hack": "user%elsewhere@here", "swap_bangpath": "elsewhere!user@here"}
 _PARAMETERS = (
     *PARAMETERS,
     *_BCC,
     *_FORWARDING,
+    *_ROUTING,
     "queue_directory",
     "mail_owner",
     "mydestination",
     "milter_default_action",
     "enable_original_recipient",
     "smtputf8_enable",
-    "allow_percent_hack",
     "mailbox_size_limit",
     "message_strip_characters",
     "smtpd_forbid_bare_newline",
@@ -49,8 +51,8 @@ class WayIn:
     passes: str
 
 
-def postfix_checks(directory: Path, gate: Gate, internal_domains: Sequence[str]) -> Iterator[Finding]:
-    """Run all checks of the Postfix configured in `directory`."""
+def postfix_checks(directory: Path, gate: Gate, site: Site) -> Iterator[Finding]:
+    """Run all checks of the Postfix configured in `directory`, for a site whose domains are `site`'s."""
     try:
         current = files.read_configuration(directory)
         values = current.values(_PARAMETERS, expand=True)
@@ -65,7 +67,8 @@ def postfix_checks(directory: Path, gate: Gate, internal_domains: Sequence[str])
                 "`gatepost setup postfix --apply`, or name the listener in [gateway] exempt_listeners",
             )
     yield from _setting_checks(values)
-    yield from _local_checks(values, internal_domains)
+    yield from _routing_checks(values, services_of(current.master))
+    yield from _local_checks(values, site)
     yield from _socket_checks(gate, values["mail_owner"])
     for address in (gate.reinject, gate.reinject_tls):
         yield _listener_check(address, gate)
@@ -142,14 +145,25 @@ def _setting_checks(values: Mapping[str, str]) -> Iterator[Finding]:
         yield warn("smtputf8_enable = no: internationalised addresses are refused", "set it to yes")
 
 
-def _local_checks(values: Mapping[str, str], internal_domains: Sequence[str]) -> Iterator[Finding]:
+def _routing_checks(values: Mapping[str, str], services: Sequence[Service]) -> Iterator[Finding]:
+    """Check that no address is read as a route, by main.cf or by a service's own options."""
+    for name, form in _ROUTING.items():
+        places = [("main.cf", values[name])]
+        places += [(f"master.cf, service {one.name}", one.options.get(name, "no")) for one in services]
+        for place, value in places:
+            if value.lower() != "no":
+                yield fail(
+                    f"{name} = {value} ({place}): {form} goes to a domain that Gatepost did not judge",
+                    "`gatepost setup postfix --apply`" if place == "main.cf" else "take the option out",
+                )
+
+
+def _local_checks(values: Mapping[str, str], site: Site) -> Iterator[Finding]:
     local = {word.lower() for word in values["mydestination"].replace(",", " ").split()}
-    served = sorted(local & {domain.lower() for domain in internal_domains})
+    served = sorted(name for name in local if site.is_internal_domain(name))
     limit, mailbox = int(values["message_size_limit"] or 0), int(values["mailbox_size_limit"] or 0)
     if mailbox and mailbox < limit:
         yield warn(f"mailbox_size_limit = {mailbox} is below message_size_limit", f"set it to {grown(limit)} or 0")
-    if local and values["allow_percent_hack"] == "yes":
-        yield warn("allow_percent_hack = yes: user%far@near is rewritten after Gatepost", "set it to no")
     if not served:
         yield ok("local(8) delivers for no internal domain")
         return

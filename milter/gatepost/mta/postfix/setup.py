@@ -6,6 +6,8 @@ What is done:
     leaves; the admin's milters stay in their order. An admin who writes `$gatepost_milter` into a list has
     chosen the place, such as after the filters that judge SPF, DKIM and DMARC;
   * every smtpd has a listener name, and a cleanup behind it that lets encrypted mail grow;
+  * Postfix reads no `user%elsewhere@here` and `elsewhere!user@here` as a route: it would go to a domain that
+    was not judged;
   * the re-injection listeners and the TLS route are added (see `own_services`).
 
 Applying twice gives the same bytes; taking back gives the admin's bytes (see `marks`).
@@ -83,6 +85,8 @@ def with_gatepost(admins: Configuration, gate: Gate) -> Setup:
         "gatepost_milter": _milter(gate, queue_directory),
         "smtpd_milters": _with_ours(copied["smtpd_milters"]),
         "non_smtpd_milters": _with_ours(copied["non_smtpd_milters"]),
+        "allow_percent_hack": "no",
+        "swap_bangpath": "no",
     }
     return Setup(
         main=with_settings(admins.main, settings),
