@@ -13,7 +13,7 @@ import re
 import secrets
 from collections.abc import Iterable, Iterator
 
-from gatepost.crypto import packets
+from gatepost.crypto import cms, packets
 from gatepost.message import mime
 from gatepost.message.body import Body, Spool
 from gatepost.message.field import Field
@@ -25,11 +25,6 @@ _CMS = frozenset({b"application/pkcs7-mime", b"application/x-pkcs7-mime"})
 _PARTS = 2
 _MAX_PREAMBLE = 256  # octets: a note for old mail programs, no room for a letter
 _LINE_END = re.compile(rb"\r\n|\r|\n")
-_ENVELOPED = re.compile(
-    rb"\x30(?:\x80|[\x00-\x7f]|\x81.|\x82..|\x83...|\x84....)\x06"
-    rb"(?:\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x03|\x0b\x2a\x86\x48\x86\xf7\x0d\x01\x09\x10\x01\x17)",
-    re.DOTALL,
-)
 _DEFAULT = Field(b"Content-Type", b" text/plain; charset=us-ascii")  # RFC 2045 section 5.2
 _UNKNOWN = Field(b"Content-Type", b" text/plain; charset=utf-8")
 
@@ -173,6 +168,5 @@ def _is_message(data: bytes) -> bool:
 
 
 def _is_enveloped(fields: tuple[Field, ...], body: bytes) -> bool:
-    """Tell by its OID whether the body is CMS EnvelopedData (RFC 5652) or AuthEnvelopedData (RFC 5083)."""
     data = _decoded(fields, body)
-    return data is not None and _ENVELOPED.match(data) is not None
+    return data is not None and cms.is_enveloped(data)

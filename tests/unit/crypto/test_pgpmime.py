@@ -111,19 +111,20 @@ def test_inline_counts_only_when_switched_on() -> None:
     assert not pgpmime.is_encrypted(fields, MemoryBody(b"hello\r\n" + armored()))
 
 
-@pytest.mark.parametrize("oid", ["2a864886f70d010703", "2a864886f70d0109100117"])
-def test_enveloped_cms_counts(oid: str) -> None:
-    """Enveloped CMS in base64 is encrypted; signed-only CMS with the same label is not."""
-    value = bytes.fromhex(oid)
-    der = b"\x30\x80\x06" + bytes((len(value),)) + value + b"\xa0\x80rest"
-    signed = der.replace(b"\x07\x03", b"\x07\x02").replace(b"\x01\x17", b"\x01\x09")
+def test_enveloped_cms_counts_only_as_a_whole() -> None:
+    """Enveloped CMS in base64 is encrypted; plain text with the label, or behind the first octets, is not."""
     fields = [
         Field(b"Content-Type", b" application/pkcs7-mime; smime-type=enveloped-data"),
         Field(b"Content-Transfer-Encoding", b" base64"),
     ]
+    oid, data = bytes.fromhex("06092a864886f70d010703"), bytes.fromhex("06092a864886f70d010701")
+    content = b"\x30\x13" + data + b"\x30\x03\x06\x01\x00\x80\x01x"
+    envelope = b"\x30\x80\x02\x01\x00\x31\x02\x30\x00" + content + b"\0\0"
+    der = b"\x30\x80" + oid + b"\xa0\x80" + envelope + b"\0\0" * 2
 
     assert pgpmime.is_encrypted(fields, MemoryBody(base64.encodebytes(der)))
-    assert not pgpmime.is_encrypted(fields, MemoryBody(base64.encodebytes(signed)))
+    assert not pgpmime.is_encrypted(fields, MemoryBody(base64.encodebytes(der + b"secret")))
+    assert not pgpmime.is_encrypted(fields, MemoryBody(base64.encodebytes(der[:15] + b"the secret text")))
 
 
 def test_plaintext_is_content_fields_and_body() -> None:
