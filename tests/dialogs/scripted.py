@@ -51,7 +51,7 @@ class Script:
                 sys.exit(0)
             case "slow":
                 (self._folder / "slow").touch()
-                time.sleep(1.5)
+                time.sleep(7)  # libmilter itself takes 5 s to see a SIGTERM
             case "waits":
                 for _ in range(12):
                     time.sleep(0.5)
