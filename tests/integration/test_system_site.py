@@ -1,0 +1,167 @@
+"""
+The system's site: each service as the user of its unit, Postfix beside them, root at the command line.
+"""
+
+import contextlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+from lab.client import Envelope, send
+from lab.gpg import Gpg
+from lab.host import Host, HostPostfix, may_mount
+from lab.letter import letter, pgp_mime
+from lab.place import free_port, short_folder
+from lab.sink import Sink
+
+pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
+
+_SERVICES = ("keys", "policy", "milter")
+_STATE = "/var/lib/gatepost"
+
+
+@dataclass(frozen=True)
+class Place:
+    """A copy of this host with Gatepost and a Postfix in it; a mailbox inside, a receiver outside."""
+
+    host: Host
+    postfix: HostPostfix
+    inside: Sink
+    outside: Sink
+    gpg: Gpg
+
+
+@pytest.fixture(scope="module")
+def place() -> Iterator[Place]:
+    if os.geteuid() != 0:
+        pytest.skip("lacks root")
+    if not shutil.which("systemd-sysusers"):
+        pytest.skip("lacks systemd")
+    if not may_mount():
+        pytest.skip("lacks overlay mounts")
+    with short_folder() as folder, Sink() as inside, Sink() as outside, contextlib.ExitStack() as stack:
+        gpg = Gpg(folder / "gpg")
+        stack.callback(gpg.close)
+        host = stack.enter_context(Host(folder))
+        host.gatepost("init", "/etc/gatepost", "--domain", "hosp.test", "--hostname", "gw.hosp.test")
+        ports = f'reinject = "127.0.0.1:{free_port()}"\nreinject_tls = "127.0.0.1:{free_port()}"\n'
+        listener = 'outside_listeners = ["outside"]\n'
+        host.run("tee", "-a", "/etc/gatepost/gatepost.toml", data=(ports + listener).encode())
+        routes = {"hosp.test": inside.port, "plain.test": outside.port}
+        postfix = HostPostfix(host, folder / "p", routes=routes, relay_domains=["hosp.test"])
+        host.gatepost("setup", "postfix", "--config-dir", str(postfix.config_dir), "--apply")
+        host.start(*_SERVICES)
+        stack.enter_context(postfix)
+        yield Place(host, postfix, inside, outside, gpg)
+
+
+def _files(host: Host) -> set[str]:
+    """Give mode, owner and group of what lies in the state directory, blobs aside."""
+    listed = host.run("find", _STATE, "-not", "-path", "*/vault/*", "-printf", "%P %m %u %g\n").stdout
+    return set(listed.splitlines())
+
+
+def _held(host: Host) -> list[str]:
+    return [held["id"] for held in json.loads(host.gatepost("--json", "quarantine", "list").stdout)["held"]]
+
+
+def test_mail_is_held_released_and_opened(place: Place) -> None:
+    """
+    Every way on which the users meet: the milter holds, root imports a key and releases, the key worker opens.
+
+    Held: the milter writes database and vault. Released: root reads both, the key worker admits root, and Postfix
+    the milter's certificate. Opened: the key worker admits the milter's user and reads the keys that root made.
+    """
+    message = letter(
+        b"the patient is called Canary\r\n", sender="ann@hosp.test", to="new@plain.test", subject="*secure*"
+    )
+    assert send(place.postfix.inside_port, Envelope.of("ann@hosp.test", "new@plain.test"), message).ok
+    (held,) = _held(place.host)
+    assert place.outside.messages == []
+
+    keys = place.gpg.export_to(place.host.folder / "new.asc", "New <new@plain.test>")
+    place.host.gatepost("key", "import", str(keys), "--for", "new@plain.test")
+    place.host.gatepost("quarantine", "release", held)
+    (copy,) = place.outside.wait_for(1)
+    assert b"Canary" in place.gpg.decrypt(copy.body).data
+    assert _held(place.host) == []
+
+    place.host.gatepost("key", "generate", "openpgp", "--for", "hosp.test")
+    place.gpg.import_key(place.host.gatepost("key", "export", "hosp.test").stdout.encode())
+    line, body = pgp_mime(place.gpg.encrypt(b"\r\nhello\r\n", [place.gpg.fingerprint("hosp.test")]))
+    message = letter(
+        body, sender="new@plain.test", to="ann@hosp.test", subject="re", fields=["MIME-Version: 1.0", line]
+    )
+    place.inside.clear()
+    assert send(place.postfix.outside_port, Envelope.of("new@plain.test", "ann@hosp.test"), message).ok
+    (came,) = place.inside.wait_for(1)
+    assert "decrypted=openpgp" in came.values("Gatepost-Result")[0]
+
+
+def test_postfix_reaches_the_sockets(place: Place) -> None:
+    """Postfix's user may use the milter's and the policy service's socket, another user neither."""
+    sockets = ["/var/spool/postfix/gatepost/milter.sock", "/run/gatepost-policy/policy.sock"]
+    connect = "import socket,sys\nfor name in sys.argv[1:]: socket.socket(socket.AF_UNIX).connect(name)"
+    command = ["python3", "-c", connect]
+    assert place.host.run("runuser", "-u", "postfix", "--", *command, *sockets, check=False).returncode == 0
+    for one in [*sockets, "/run/gatepost-keys/keys.sock"]:
+        refused = place.host.run("runuser", "-u", "nobody", "--", *command, one, check=False)
+        assert "PermissionError" in refused.stderr
+
+
+def test_what_root_writes_stays_the_services(place: Place) -> None:
+    """
+    The database and what SQLite puts beside it belong to the group, also when root was the first to open them.
+
+    The services then start on them and write.
+    """
+    place.host.stop_services()
+    place.host.gatepost("partner", "add", "plain.test", "--demand", "encrypt", "--ladder", "openpgp")
+    place.host.gatepost("db", "upgrade")
+    place.host.start(*_SERVICES)
+    message = letter(b"again\r\n", sender="ann@hosp.test", to="other@plain.test", subject="plain")
+    assert send(place.postfix.inside_port, Envelope.of("ann@hosp.test", "other@plain.test"), message).ok
+
+    (held,) = _held(place.host)
+    place.host.gatepost("quarantine", "delete", held)
+    assert _files(place.host) == {
+        " 2770 gatepost gatepost",
+        "gatepost.db 660 gatepost gatepost",
+        *(f"gatepost.db-{kind} 660 {owner} gatepost" for kind, owner in _beside(place.host)),
+        "spool 700 gatepost gatepost",
+        "vault 2770 gatepost gatepost",
+    }
+
+
+def _beside(host: Host) -> list[tuple[str, str]]:
+    """Give the files beside the database and their owners: the service that came first, never root."""
+    owners = [
+        (kind, host.run("stat", "-c", "%U", f"{_STATE}/gatepost.db-{kind}").stdout.strip())
+        for kind in ("wal", "shm")
+    ]
+    assert all(owner.startswith("gatepost") for _, owner in owners)
+    return owners
+
+
+def test_secrets_are_for_nobody_else(place: Place) -> None:
+    """No service's user reads a private half where it lies; systemd hands it to the key worker alone."""
+    for user in ("gatepost", "gatepost-keys", "gatepost-policy", "postfix"):
+        for name in ("keys", "vault"):
+            read = place.host.run("runuser", "-u", user, "--", "cat", f"/etc/gatepost/secrets/{name}", check=False)
+            assert "Permission denied" in read.stderr
+
+
+def test_a_second_init_changes_nothing(place: Place) -> None:
+    """`init /etc/gatepost` on a site that is there says what is there, and changes nothing."""
+    before = place.host.run("sha256sum", "/etc/gatepost/gatepost.toml", "/etc/gatepost/secrets/keys").stdout
+
+    done = place.host.gatepost("init", "/etc/gatepost", "--domain", "other.test", check=False)
+
+    assert done.returncode == 1
+    assert "gatepost.toml: exists already" in done.stderr
+    assert (
+        place.host.run("sha256sum", "/etc/gatepost/gatepost.toml", "/etc/gatepost/secrets/keys").stdout == before
+    )
