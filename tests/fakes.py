@@ -39,6 +39,7 @@ class World:
     held: list[Judgement] = field(default_factory=list)
     rows: list[ThreadRow] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
+    told: set[bytes] = field(default_factory=set)
 
     def happens(self, what: str) -> None:
         """Note what happens, or fail as was asked for."""
@@ -100,10 +101,22 @@ class World:
     def close(self) -> None:
         self.happens("close")
 
-    def hold(self, transaction: Transaction, judgements: Sequence[Judgement]) -> Notice | None:
+    def hold(self, transaction: Transaction, judgements: Sequence[Judgement]) -> Notice:
         self.happens("hold")
         self.held.extend(judgements)
-        return Notice(transaction.sender, (), MemoryBody(b"held\r\n"))
+        return Notice(transaction.sender, (), MemoryBody(b"held\r\n"), b"held")
+
+    # the port NoticeLog
+
+    def claim(self, digest: bytes, recipient: str, at: datetime, per_hour: int) -> bool:  # noqa: ARG002 - the port has it
+        self.happens("claim")
+        new = digest not in self.told
+        self.told.add(digest)
+        return new
+
+    def forget(self, digest: bytes) -> None:
+        self.happens("forget")
+        self.told.discard(digest)
 
 
 class FakeKeys:

@@ -33,6 +33,7 @@ from gatepost.gateway.protection import Protection
 from gatepost.gateway.rehearsal import rehearse
 from gatepost.gateway.release import Release
 from gatepost.gateway.survey import Surveyor
+from gatepost.gateway.telling import Telling
 from gatepost.message import address
 from gatepost.message.direction import Site
 from gatepost.message.transaction import Client
@@ -91,6 +92,8 @@ def gateway_of(settings: Settings, database: Database, *, releasing: bool = Fals
         in_thread=surveyor.in_thread,
         inline=settings.openpgp.inline,
     )
+    notices = notices_of(settings, database)
+    submitter = reinjection_of(settings)
     return Gateway(
         site=site,
         rules=rules,
@@ -102,23 +105,22 @@ def gateway_of(settings: Settings, database: Database, *, releasing: bool = Fals
         protection=Protection(authserv_id=settings.authserv_id, tags=rules.tags, encryption=pool),
         arrivals=arrivals,
         despatch=Despatch(
-            aliases=aliases,
             records=Writer(database),
-            holder=holding_of(settings, database),
-            submitter=reinjection_of(settings),
+            holder=Holding(quarantine=quarantine_of(settings, database), notices=notices),
+            submitter=submitter,
+            telling=Telling(notices=notices, aliases=aliases, submitter=submitter),
         ),
     )
 
 
-def holding_of(settings: Settings, database: Database) -> Holding:
-    """Wire what holds copies and tells senders."""
-    notices = Notices(
+def notices_of(settings: Settings, database: Database) -> Notices:
+    """Wire what writes notices."""
+    return Notices(
         log=SqlNotices(database),
         admin=address.parse(settings.admin.encode()),
         hostname=settings.gateway.hostname,
         per_hour=settings.gateway.notices_per_hour,
     )
-    return Holding(quarantine=quarantine_of(settings, database), notices=notices)
 
 
 @contextmanager

@@ -4,7 +4,7 @@ Which notices went to whom, so that none goes twice and nobody is flooded.
 
 from datetime import datetime, timedelta
 
-from sqlalchemy import func, insert, select
+from sqlalchemy import delete, func, insert, select
 
 from gatepost.db.engine import Database
 from gatepost.db.tables import notice as table
@@ -25,3 +25,8 @@ class SqlNotices:
                 return False
             connection.execute(insert(table).values(digest=digest, recipient=recipient, at=at))
         return True
+
+    def forget(self, digest: bytes) -> None:
+        """Take the note of a notice back."""
+        with self._database.writing() as connection:
+            connection.execute(delete(table).where(table.c.digest == digest))

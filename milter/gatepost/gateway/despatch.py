@@ -15,15 +15,13 @@ from gatepost.decision.demand import PROTECTING, Treatment
 from gatepost.decision.plan import Judgement, Plan
 from gatepost.directory.event import Event
 from gatepost.directory.thread import ThreadRow, hashed
-from gatepost.errors import AliasError, GatepostError
-from gatepost.gateway.aliases import Aliases
 from gatepost.gateway.budget import Budget
 from gatepost.gateway.notices import Notice
 from gatepost.gateway.result import Result
-from gatepost.gateway.submission import Submission, Submitter, submission_of
+from gatepost.gateway.submission import Submitter, submission_of
+from gatepost.gateway.telling import Telling
 from gatepost.gateway.verdict import Accept, Discard, Verdict
 from gatepost.log import logger
-from gatepost.message.address import NULL_SENDER, Address
 from gatepost.message.edit import Form
 from gatepost.message.transaction import Recipient, Transaction
 
@@ -62,18 +60,18 @@ class Records(Protocol):
 class Holder(Protocol):
     """Puts copies into the vault."""
 
-    def hold(self, transaction: Transaction, judgements: Sequence[Judgement]) -> Notice | None:
-        """Hold the copy of these recipients, durably; gives the notice that is due, if any."""
+    def hold(self, transaction: Transaction, judgements: Sequence[Judgement]) -> Notice:
+        """Hold the copy of these recipients, durably; gives the notice that is due."""
 
 
 class Despatch:
     """Carries plans out."""
 
-    def __init__(self, *, aliases: Aliases, records: Records, holder: Holder, submitter: Submitter) -> None:
-        self._aliases = aliases
+    def __init__(self, *, records: Records, holder: Holder, submitter: Submitter, telling: Telling) -> None:
         self._records = records
         self._holder = holder
         self._submitter = submitter
+        self._telling = telling
 
     def send(
         self,
@@ -87,10 +85,12 @@ class Despatch:
     ) -> Verdict:
         """Carry a plan out whose copies are built; gives the verdict on the original, which goes to `envelope`."""
         held = [one for one in plan.judgements if one.treatment is Treatment.QUARANTINE]
-        notice = self._holder.hold(transaction, held) if held else None
+        notices = [self._holder.hold(transaction, held)] if held else []
         queued = self._submit_all(transaction, plan, outgoing, budget, but_in_place=True)
-        if notice is not None:
-            self._notify(transaction, notice, budget)
+        if protected := self._telling.of_protected(transaction, plan.judgements):
+            notices.append(protected)
+        for notice in notices:
+            self._telling.tell(notice, budget)
         verdict = _verdict(envelope, outgoing)
         self.record(transaction, plan, started=started, answer=type(verdict).__name__.lower(), queued=queued)
         return verdict
@@ -136,15 +136,6 @@ class Despatch:
             headers_only=outgoing.opened,
         )
         return self._submitter.submit(submission, budget)
-
-    def _notify(self, transaction: Transaction, notice: Notice, budget: Budget) -> None:
-        try:
-            ends = self._aliases.inside(notice.recipient)
-            if not ends:
-                raise AliasError(f"the aliases of {notice.recipient} lead outside, where no notice goes")
-            self._submitter.submit(_notice_submission(notice, ends), budget)
-        except GatepostError as error:  # the time may be up as well; the copies are on their way
-            logger.error("the sender was not told of a held copy", queue_id=transaction.queue_id, cause=str(error))
 
     def record(
         self,
@@ -207,10 +198,6 @@ def _threads(transaction: Transaction, plan: Plan, outgoing: Sequence[Outgoing])
             for recipient in one.recipients
         ]
     return rows
-
-
-def _notice_submission(notice: Notice, ends: Sequence[Address]) -> Submission:
-    return Submission(NULL_SENDER, (), tuple(map(Recipient, ends)), notice.fields, notice.body)
 
 
 def _verdict(envelope: Sequence[Recipient], outgoing: Sequence[Outgoing]) -> Verdict:

@@ -1,19 +1,14 @@
 """
-Holding: the copy of some recipients goes into quarantine, and the sender is told.
+Holding: the copy of some recipients goes into quarantine, and a notice to the sender is written.
 """
 
 from collections.abc import Sequence
 
 from gatepost.decision.plan import Judgement
-from gatepost.errors import StorageError
-from gatepost.gateway.notices import Notice, Notices
-from gatepost.log import logger
+from gatepost.gateway.notices import Notice, Notices, subject_of
 from gatepost.message.direction import Direction
-from gatepost.message.subject import decode, is_subject
 from gatepost.message.transaction import Transaction
 from gatepost.vault.held import Quarantine
-
-_SUBJECT_OCTETS = 4096
 
 
 class Holding:
@@ -23,13 +18,13 @@ class Holding:
         self._quarantine = quarantine
         self._notices = notices
 
-    def hold(self, transaction: Transaction, judgements: Sequence[Judgement]) -> Notice | None:
+    def hold(self, transaction: Transaction, judgements: Sequence[Judgement]) -> Notice:
         """
-        Hold the copy of the recipients judged so, durably; gives the notice that is due, if any.
+        Hold the copy of the recipients judged so, durably; gives the notice that is due.
 
         Raises StorageError, and then nothing is held.
         """
-        subject = _subject(transaction)
+        subject = subject_of(transaction)
         self._quarantine.hold(
             transaction,
             [one.recipient for one in judgements],
@@ -37,13 +32,6 @@ class Holding:
             cause="; ".join(dict.fromkeys(_cause(one) for one in judgements)),
             rules=tuple(dict.fromkeys(rule for one in judgements for rule in one.rules)),
         )
-        try:
-            return self._notice(transaction, judgements, subject)
-        except StorageError as error:  # the copy is held, so the message must not come again for a notice's sake
-            logger.error("nobody was told of a held copy", queue_id=transaction.queue_id, cause=str(error))
-            return None
-
-    def _notice(self, transaction: Transaction, judgements: Sequence[Judgement], subject: str) -> Notice | None:
         held = {one.recipient for one in judgements}
         return self._notices.held(
             transaction,
@@ -53,12 +41,6 @@ class Holding:
             keep=self._quarantine.keep,
             inside=all(one.direction in {Direction.OUT, Direction.INTERNAL} for one in judgements),
         )
-
-
-def _subject(transaction: Transaction) -> str:
-    """Give the subject as people read it; only so much of it as a list can show."""
-    found = next((field for field in transaction.fields if is_subject(field)), None)
-    return decode(found.value[:_SUBJECT_OCTETS]).strip() if found else ""
 
 
 def _cause(judgement: Judgement) -> str:

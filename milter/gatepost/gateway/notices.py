@@ -6,7 +6,7 @@ Rules:
     (RFC 3834, RFC 5321 section 4.5.5).
   * A notice never goes to the null sender, a list, a robot or anyone outside; the admin gets it instead.
   * Nothing of a message is quoted but its subject.
-  * The same notice goes once; one recipient gets at most so many an hour, then only the log tells.
+  * The same notice goes once, see `telling`; one recipient gets at most so many an hour, then only the log tells.
 """
 
 import hashlib
@@ -19,10 +19,10 @@ from quopri import encodestring
 from typing import Protocol
 from uuid import uuid4
 
-from gatepost.log import logger
 from gatepost.message.address import Address
 from gatepost.message.body import MemoryBody
 from gatepost.message.field import Field, named
+from gatepost.message.subject import decode, is_subject
 from gatepost.message.transaction import Transaction
 
 _MESSAGE_ID = re.compile(r"<[!-;=?-~]{1,240}>")
@@ -32,15 +32,17 @@ _AUTOMATIC_LOCAL = re.compile(
 _BULK = re.compile(rb"(?i)\s*(bulk|list|junk)\b")
 _MAX_LISTED = 100
 _MAX_SUBJECT = 200
+_SUBJECT_OCTETS = 4096
 
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """A message of our own: one recipient, null envelope sender."""
+    """A message of our own: one recipient, null envelope sender; `digest` names what it is about."""
 
     recipient: Address
     fields: tuple[Field, ...]
     body: MemoryBody
+    digest: bytes
 
 
 class NoticeLog(Protocol):
@@ -48,6 +50,9 @@ class NoticeLog(Protocol):
 
     def claim(self, digest: bytes, recipient: str, at: datetime, per_hour: int) -> bool:
         """Note a notice as sent; False if it went already or its recipient got `per_hour` in the last hour."""
+
+    def forget(self, digest: bytes) -> None:
+        """Take the note of a notice back."""
 
 
 class Notices:
@@ -78,21 +83,38 @@ class Notices:
         went: Sequence[Address],
         keep: timedelta,
         inside: bool,
-    ) -> Notice | None:
+    ) -> Notice:
         """
-        Tell the sender once which recipients' copy is held, and why, and who gets the message.
+        Tell the sender which recipients' copy is held, and why, and who gets the message.
 
         `inside` tells that one of ours sent it: anybody else's sender address may be forged, so the admin is told.
         """
         recipient = self._admin if not inside or is_automatic(transaction) else transaction.sender
         digest = _digest(b"held", transaction, [address for address, _ in held])
-        if not self._log.claim(digest, recipient.text, self._clock(), self._per_hour):
-            logger.warning("a notice was not sent: sent before, or too many this hour", recipient=recipient.text)
-            return None
         text = _held_text(transaction, subject, held, went, keep)
-        return self._notice(recipient, transaction, "Your message waits in quarantine", text)
+        return self._notice(recipient, transaction, "Your message waits in quarantine", text, digest)
 
-    def _notice(self, recipient: Address, about: Transaction, subject: str, text: str) -> Notice:
+    def protected(self, transaction: Transaction, protected: Sequence[tuple[Address, str]]) -> Notice | None:
+        """Tell the sender which recipients' copy was protected, and how; None for a sender who is no person."""
+        if is_automatic(transaction):
+            return None
+        digest = _digest(b"protected", transaction, [address for address, _ in protected])
+        text = _protected_text(transaction, protected)
+        return self._notice(transaction.sender, transaction, "Your message was protected", text, digest)
+
+    def claim(self, notice: Notice) -> bool:
+        """
+        Note a notice as sent, just before it is; False if it must not be.
+
+        That is where it went before, or its recipient got too many in the last hour. Raises StorageError.
+        """
+        return self._log.claim(notice.digest, notice.recipient.text, self._clock(), self._per_hour)
+
+    def take_back(self, notice: Notice) -> None:
+        """Forget that a notice was noted, since it could not be sent. Raises StorageError."""
+        self._log.forget(notice.digest)
+
+    def _notice(self, recipient: Address, about: Transaction, subject: str, text: str, digest: bytes) -> Notice:
         at = self._clock()
         encoding, body = _encoded(text)
         fields = [
@@ -112,7 +134,14 @@ class Notices:
             recipient=recipient,
             fields=tuple(Field(name.encode("ascii"), b" " + value.encode("utf-8")) for name, value in fields),
             body=MemoryBody(body),
+            digest=digest,
         )
+
+
+def subject_of(transaction: Transaction) -> str:
+    """Give the subject as people read it; only so much of it as a list can show."""
+    found = next((field for field in transaction.fields if is_subject(field)), None)
+    return decode(found.value[:_SUBJECT_OCTETS]).strip() if found else ""
 
 
 def is_automatic(transaction: Transaction) -> bool:
@@ -151,6 +180,23 @@ def _held_text(
     lines += [
         f"What to do: ask your postmaster to release it (queue ID {transaction.queue_id or 'unknown'}), or do",
         "nothing: after " + f"{max(keep.days, 1)} days it is deleted.",
+        "",
+        "This notice was made by the mail gateway; nobody reads replies to it.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _protected_text(transaction: Transaction, protected: Sequence[tuple[Address, str]]) -> str:
+    lines = [
+        "Your message was protected on its way out, as a rule of your site asks.",
+        "",
+        f"Subject: {_one_line(subject_of(transaction))}",
+        f"From:    {transaction.sender}",
+        "",
+        "Protected for:",
+        *_listed([f"{address.text}: {how}" for address, how in protected]),
+        "",
+        "You need not do anything.",
         "",
         "This notice was made by the mail gateway; nobody reads replies to it.",
     ]

@@ -25,6 +25,13 @@ def test_once(log: SqlNotices) -> None:
     assert not log.claim(b"a" * 32, "x@y.test", NOW + timedelta(days=1), 9)
 
 
+def test_what_is_taken_back_may_go(log: SqlNotices) -> None:
+    """A claim that is taken back counts neither as sent nor against the limit."""
+    assert log.claim(b"a" * 32, "x@y.test", NOW, 1)
+    log.forget(b"a" * 32)
+    assert log.claim(b"a" * 32, "x@y.test", NOW, 1)
+
+
 def test_so_many_an_hour(log: SqlNotices) -> None:
     """The limit counts one recipient's last hour; others have their own."""
     assert log.claim(b"a" * 32, "x@y.test", NOW, 1)

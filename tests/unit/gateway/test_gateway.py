@@ -20,8 +20,10 @@ from gatepost.gateway.arrival import Arrivals
 from gatepost.gateway.budget import Budget
 from gatepost.gateway.despatch import Despatch
 from gatepost.gateway.gateway import Gateway
+from gatepost.gateway.notices import Notices
 from gatepost.gateway.protection import Protection
 from gatepost.gateway.survey import Surveyor
+from gatepost.gateway.telling import Telling
 from gatepost.gateway.verdict import Accept, Discard, Reject, Verdict
 from gatepost.message import address
 from gatepost.message.address import Address
@@ -73,7 +75,16 @@ def gateway(world: World, tmp_path: Path) -> Build:
             arrivals=Arrivals(
                 authserv_id="gw.hosp.test", opener=world, keys=keys, in_thread=surveyor.in_thread, inline=False
             ),
-            despatch=Despatch(aliases=aliases, records=world, holder=world, submitter=world),
+            despatch=Despatch(
+                records=world,
+                holder=world,
+                submitter=world,
+                telling=Telling(
+                    notices=Notices(log=world, admin=address.parse(b"<admin@hosp.test>"), hostname="gw.hosp.test"),
+                    aliases=aliases,
+                    submitter=world,
+                ),
+            ),
         )
 
     return build
@@ -324,6 +335,52 @@ class TestReports:
             assert ["bob@partner.test"] == [one.recipient.address.text for one in world.held]
 
 
+NOTIFYING = """
+[[rule]]
+name = "told"
+when = { direction = "out" }
+demand = "encrypt"
+notify = true
+"""
+
+
+class TestNotify:
+    def test_the_sender_is_told_once_what_was_protected(self, world: World, gateway: Build) -> None:
+        """A rule's `notify` tells its sender for whom it was protected, and how; a second try does not."""
+        world.key("partner.test")
+        transaction = message("bob@partner.test", "eve@nokey.test", "carol@hosp.test")
+
+        for _ in range(2):
+            processed(gateway(NOTIFYING), transaction)
+
+        (told,) = [
+            one.body.read() for one in world.submitted if one.sender.is_null and b"protected" in one.body.read()
+        ]
+        assert b"bob@partner.test: encrypted with OpenPGP" in told
+        assert b"nokey" not in told
+        assert b"carol" not in told
+        assert BODY.strip() not in told
+
+    @pytest.mark.parametrize(
+        ("sender", "rules", "fields"),
+        [
+            ("alice@hosp.test", NOTIFYING.replace("notify = true", ""), ()),
+            ("noreply@hosp.test", NOTIFYING, ()),
+            ("alice@hosp.test", NOTIFYING, (Field(b"Auto-Submitted", b" auto-replied"),)),
+        ],
+    )
+    def test_nobody_is_told_otherwise(
+        self, world: World, gateway: Build, sender: str, rules: str, fields: tuple[Field, ...]
+    ) -> None:
+        """Without `notify`, and for senders who are no people, there is no such notice."""
+        world.key("partner.test")
+
+        processed(gateway(rules), message("bob@partner.test", sender=sender, fields=fields))
+
+        assert "encrypt" in world.happened
+        assert [] == world.submitted
+
+
 class TestFaults:
     @pytest.mark.parametrize(
         ("fault", "error"),
@@ -380,6 +437,33 @@ class TestFaults:
 
         assert isinstance(verdict, Accept)
         assert ["eve@nokey.test"] == [one.recipient.address.text for one in world.held]
+
+        world.faults = {}
+        for _ in range(2):
+            processed(gateway(), message("carol@hosp.test", "eve@nokey.test", subject="*secure*"))
+        assert [b"held\r\n"] == [one.body.read() for one in world.submitted]
+
+    def test_a_copy_that_fails_leaves_the_notice_to_the_next_try(self, world: World, gateway: Build) -> None:
+        """A notice counts as sent only once the copies are on their way: the second try still tells."""
+        world.key("partner.test")
+        world.faults = {"submit": DeliveryError("4xx")}
+        transaction = message("carol@hosp.test", "bob@partner.test", "eve@nokey.test", subject="*secure*")
+        with pytest.raises(DeliveryError):
+            processed(gateway(), transaction)
+
+        world.faults = {}
+        processed(gateway(), transaction)
+
+        assert b"held\r\n" in [one.body.read() for one in world.submitted]
+
+    @pytest.mark.parametrize("fault", ["claim", "forget"])
+    def test_a_log_that_fails_undoes_nothing(self, world: World, gateway: Build, fault: str) -> None:
+        """Once copies are held and on their way, a database that fails brings no tempfail."""
+        world.faults = {fault: StorageError("down"), "submit": DeliveryError("4xx")}
+
+        verdict = processed(gateway(), message("carol@hosp.test", "eve@nokey.test", subject="*secure*"))
+
+        assert isinstance(verdict, Accept)
 
     def test_time_that_has_run_out_is_raised(self, world: World, gateway: Build) -> None:
         """A message that takes longer than its budget is put off."""
@@ -689,6 +773,7 @@ class TestAliases:
         processed(gateway(), message("bob@out.test", subject="*secure* x"))
         assert [["al@hosp.test"]] == sent_to(world)
 
+        world.told.clear()
         leads(world, "alice@hosp.test", "alice@home.test")
         processed(gateway(), message("bob@out.test", subject="*secure* x"))
         assert [["al@hosp.test"]] == sent_to(world)
