@@ -9,6 +9,7 @@ traceback is part of a line only at level debug; else the error's type and place
 import json
 import logging
 import os
+import re
 import sys
 from typing import TextIO
 
@@ -17,7 +18,7 @@ from structlog.typing import EventDict, FilteringBoundLogger, WrappedLogger
 
 from gatepost.errors import place_of
 
-_SEPARATING = frozenset(' "=')  # a value with one of these is no plain word
+_PLAIN_WORD = re.compile(r"[!#-<>-\[\]-~]+").fullmatch  # printable ASCII but blank, quote, = and backslash
 
 logger: FilteringBoundLogger = structlog.get_logger("gatepost")
 
@@ -61,9 +62,9 @@ def _as_text(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
 
 
 def _word(value: object) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, default=str)
-    plain = bool(text) and text.isascii() and text.isprintable() and _SEPARATING.isdisjoint(text)
-    return text if plain or not isinstance(value, str) else json.dumps(text)
+    if not isinstance(value, str):
+        return json.dumps(value, default=str)
+    return value if _PLAIN_WORD(value) else json.dumps(value)
 
 
 def _on_stderr(*_: object) -> structlog.WriteLogger:

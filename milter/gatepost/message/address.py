@@ -112,6 +112,7 @@ def is_plain(address: Address) -> bool:
     return _PLAIN.fullmatch(address.raw.decode("utf-8")) is not None
 
 
+@lru_cache(maxsize=4096)
 def parent_domains(domain: str) -> tuple[str, ...]:
     """Name the domain's parents, nearest first: `a.b.c` gives `b.c`, `c`."""
     labels = domain.split(".")
