@@ -138,6 +138,7 @@ class TestExchange:
         got = pair.clinic.message_to(BOB)
         assert got.body == body
         assert _content(got.data) == _content(first)
+        assert got.values("Subject") == ["results"]
 
         reply = letter(
             f"{words[1]}\r\n.dot\r\n\r\n",
@@ -152,6 +153,7 @@ class TestExchange:
         assert answered.body == reply.partition(b"\r\n\r\n")[2]
         assert [one for one in _content(answered.data) if not one.startswith(b"MIME")] == _content(reply)
 
+        assert answered.values("Subject") == ["Re: results [-Encrypted-]"]  # the mark stays in a protected thread
         pair.clinic.mailboxes.clear()
         again = letter(words[2], to=BOB, subject="Re: results", fields=[f"References: <{words[1]}@{CLINIC}>"])
         assert pair.hosp.send(SUE, BOB, message=again).ok
