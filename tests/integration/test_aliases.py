@@ -18,6 +18,7 @@ _CANONICAL = "old@hosp.test new@hosp.test\n"
 _VIRTUAL = """\
 away@hosp.test ann@pgp.test
 lost@hosp.test nobody@plain.test
+later@hosp.test late@plain.test
 both@hosp.test doc@hosp.test, bob@pgp.test
 self@hosp.test self@hosp.test, carl@plain.test
 first@hosp.test second@hosp.test
@@ -120,6 +121,21 @@ class TestOut:
         the_town.postfix.wait_queue_empty()
         assert f"the alias {recipient} leads here".encode() in notice.body
         assert the_town.outside.messages == []
+        assert not _seen_outside(the_town, word)
+
+    def test_a_held_copy_goes_where_the_alias_led(self, the_town: Town) -> None:
+        """Once there is a key, a held copy is released, encrypted, to whom the alias led when it was held."""
+        word = _tagged(the_town, "later@hosp.test")
+        _arrived(the_town.inside, "sue@hosp.test")
+        held = the_town.site.json("quarantine", "list")["held"]
+        (one,) = (held for held in held if "late@plain.test" in held["recipients"])
+        the_town.gpg.key("Late <late@plain.test>")
+        key = the_town.gpg.export_to(the_town.folder / "late.asc", "late@plain.test")
+        the_town.site.gatepost("key", "import", key)
+        the_town.site.gatepost("quarantine", "release", one["id"])
+
+        message = _arrived(the_town.outside, "late@plain.test")
+        assert word.encode() in the_town.gpg.decrypt(message.data).data
         assert not _seen_outside(the_town, word)
 
     def test_inside_and_outside_part(self, the_town: Town) -> None:

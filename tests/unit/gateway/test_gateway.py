@@ -757,6 +757,7 @@ class TestAliases:
 
         processed(gateway(), message("tied@hosp.test", subject="*secure* x"))
         assert ["tied@hosp.test"] == [one.recipient.address.text for one in world.held]
+        assert "cannot be parted" in world.held[0].reasons[0]
 
         processed(gateway(), message("tied@hosp.test"))
         assert sent_to(world)[-1] == ["tied@hosp.test"]

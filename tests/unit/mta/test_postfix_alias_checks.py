@@ -13,7 +13,8 @@ pytestmark = pytest.mark.real
 def found(folder: Path, setting: str = "resolve", **main: str) -> list[Finding]:
     """Examine a Postfix with these settings; hosp.test is inside."""
     (folder / "master.cf").write_text("")
-    settings = {"compatibility_level": "3.6", "myhostname": "mail.hosp.test", "alias_maps": ""} | main
+    settings = {"compatibility_level": "3.6", "myhostname": "mail.hosp.test", "alias_maps": ""}
+    settings |= {"mydestination": ""} | main
     (folder / "main.cf").write_text("".join(f"{name} = {value}\n" for name, value in settings.items()))
     return list(alias_checks(folder, setting, ["hosp.test"]))
 
@@ -34,6 +35,14 @@ def test_each_table_is_tried(tmp_path: Path, table: str, status: Status) -> None
 
     assert [(f"aliases in {table}", status)] * 2 == [(one.what, one.status) for one in both]
     assert status is Status.OK or "/nowhere/table" in both[0].remedy
+
+
+def test_a_domain_delivered_here_that_counts_as_outside(tmp_path: Path) -> None:
+    """Aliases to local names work as expected only where their domain is inside."""
+    findings = found(tmp_path, virtual_alias_maps="inline:{a=b}", mydestination="$myhostname, hosp.test")
+
+    assert [Status.OK, Status.WARN] == [one.status for one in findings]
+    assert "mydestination names mail.hosp.test, and" in findings[1].what
 
 
 @pytest.mark.parametrize(("setting", "status"), [("none", Status.FAIL), ("unsafe_ignore", Status.WARN)])

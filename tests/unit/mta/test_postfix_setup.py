@@ -152,6 +152,18 @@ class TestApply:
         assert services["gatepost-cleanup cleanup"].options["message_size_limit"] == "1500000"
         assert services["gatepost-listener cleanup"].options["message_size_limit"] == "3000000"
 
+    def test_the_listener_follows_aliases_if_gatepost_does_not(self, directory: Path, gate: Gate) -> None:
+        """
+        Copies of recipients whose aliases were followed are not expanded again; senders are rewritten as ever.
+        """
+        _write(directory, "canonical_classes = envelope_sender, envelope_recipient\n")
+        options = _apply(directory, gate)["gatepost-listener cleanup"].options
+        assert options["virtual_alias_maps"] == options["recipient_canonical_maps"] == ""
+        assert options["canonical_classes"] == "envelope_sender"
+
+        options = _apply(directory, replace(gate, follows_aliases=False))["gatepost-listener cleanup"].options
+        assert not {"virtual_alias_maps", "recipient_canonical_maps", "canonical_classes"} & set(options)
+
     def test_no_limit_stays_no_limit(self, directory: Path, gate: Gate) -> None:
         """
         message_size_limit = 0 is no limit, behind the milter too.

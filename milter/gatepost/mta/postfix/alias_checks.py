@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from gatepost.errors import GatepostError
+from gatepost.message.direction import Site
 from gatepost.mta.finding import Finding, fail, ok, trial, warn
 from gatepost.mta.postfix.aliases import PostfixAliases
 
@@ -24,6 +25,7 @@ def alias_checks(directory: Path, setting: str, internal_domains: Sequence[str])
     elif setting == "resolve":
         for name in tables:
             yield from trial(f"aliases in {name}", partial(aliases.try_table, name))
+        yield from _foreign_checks(aliases, internal_domains)
     elif setting == "none":
         yield fail(
             f'[gateway] aliases = "none", and Postfix follows {", ".join(tables)}: mail may leave in clear',
@@ -33,4 +35,16 @@ def alias_checks(directory: Path, setting: str, internal_domains: Sequence[str])
         yield warn(
             f'[gateway] aliases = "{setting}", and Postfix follows {", ".join(tables)}: mail may leave in clear',
             'set it to "resolve"',
+        )
+
+
+def _foreign_checks(aliases: PostfixAliases, internal_domains: Sequence[str]) -> Iterator[Finding]:
+    """Name the domains delivered here that count as outside: an alias may lead to a mailbox there."""
+    site = Site(frozenset(internal_domains))
+    foreign = [domain for domain in aliases.local_domains() if not site.is_internal_domain(domain)]
+    if foreign:
+        yield warn(
+            f"mydestination names {', '.join(foreign)}, and internal_domains does not: whoever an alias leads to "
+            "there counts as outside",
+            "name in internal_domains what is yours",
         )

@@ -84,6 +84,10 @@ class PostfixAliases:
         local = any(self.is_local(domain) for domain in domains) if maps[Table.LOCAL] else False
         return tuple(name for table, names in maps.items() if local or table is not Table.LOCAL for name in names)
 
+    def local_domains(self) -> tuple[str, ...]:
+        """Name the domains that stand in mydestination; raises AliasError, ConfigError."""
+        return tuple(name for name in self._now().local if not _is_table(name))
+
     def try_table(self, name: str) -> None:
         """Ask a table for what is not there; raises AliasError where it cannot be asked."""
         self._ask(name, ["gatepost-doctor@invalid"])
