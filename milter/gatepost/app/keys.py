@@ -13,6 +13,7 @@ from gatepost.crypto.gnupg_engine import GnupgDecryptor, GnupgKeys
 from gatepost.crypto.sequoia import SequoiaEncryptor
 from gatepost.db.keys import KeyTable, SqlKeys
 from gatepost.gateway.keyring import Keyring
+from gatepost.message.direction import Site
 from gatepost.settings import Settings
 from gatepost.workers.key_client import KeyClient
 from gatepost.workers.keys import Callers, KeyHolder, KeyServer
@@ -36,6 +37,7 @@ def keyring_of(settings: Settings) -> Keyring:
         reader=SequoiaEncryptor(),
         maker=GnupgKeys(settings.openpgp.gpg),
         public=lambda: secrets.read_public("keys", settings.secrets.directory),
+        site=Site(frozenset(settings.gateway.internal_domains)),
     )
 
 

@@ -55,7 +55,7 @@ def import_(
         Path | None, typer.Option(help="File with the private keys' passphrase; asked for on a terminal.")
     ] = None,
 ) -> None:
-    """Store keys from files; without --for under every address that their user IDs name."""
+    """Store keys from files; without --for under the addresses that their user IDs name."""
     call = invocation(ctx)
     ring = _ring(call)
     contents = [(name, _content(name)) for name in files]

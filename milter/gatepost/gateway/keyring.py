@@ -4,6 +4,8 @@ The keyring: keys come in, under whom they are kept, and how the site's own are 
 Rules:
   * A key is kept under an address only if its own user IDs name that address; under a domain, whoever puts it
     there vouches for it.
+  * Whose a key is may be left to its user IDs only where these name one domain: whoever made the file chose them.
+    A partner's key is never kept so under one of our addresses.
   * A private key is never stored by accident, and never but sealed to the key worker.
   * A file is taken whole or not at all.
 """
@@ -16,6 +18,7 @@ from gatepost.crypto.openpgp import Certificate, private_context
 from gatepost.directory.key import Key, Trust
 from gatepost.errors import AddressError, CryptoError, DirectoryError
 from gatepost.message import address
+from gatepost.message.direction import Site
 
 
 class Table(Protocol):
@@ -54,21 +57,34 @@ class Maker(Protocol):
 class Keyring:
     """Edits the key table for an administrator."""
 
-    def __init__(self, *, table: Table, reader: Reader, maker: Maker, public: Callable[[], bytes]) -> None:
-        """Take the way to the public half of the secret `keys`, read when a private key is sealed to it."""
+    def __init__(
+        self, *, table: Table, reader: Reader, maker: Maker, public: Callable[[], bytes], site: Site
+    ) -> None:
+        """Take the way to the public half of the secret `keys`, for sealing private keys, and what is ours."""
         self._table = table
         self._reader = reader
         self._maker = maker
         self._public = public
+        self._site = site
 
     def read(self, files: Sequence[tuple[str, bytes]], owner: str) -> tuple[Key, ...]:
         """Read certificates from files, given with their names; nothing is stored yet."""
-        return tuple(
-            key
-            for name, data in files
-            for certificate in self._reader.read(data)
-            for key in _keys(certificate, owner, f"file {name}")
-        )
+        found: list[Key] = []
+        for name, data in files:
+            for certificate in self._reader.read(data):
+                keys = _keys(certificate, owner, f"file {name}")
+                if not owner:
+                    self._refuse_ours(keys)
+                found += keys
+        return tuple(found)
+
+    def _refuse_ours(self, keys: Sequence[Key]) -> None:
+        for key in keys:
+            if self._site.is_internal_domain(key.owner.rpartition("@")[2]):
+                raise DirectoryError(
+                    f"key {key.fingerprint} names {key.owner}, an address of ours, in its user IDs; say whose"
+                    " it is with --for"
+                )
 
     def add(self, keys: Sequence[Key]) -> None:
         """Store keys of partners, all of them or none."""
@@ -164,6 +180,12 @@ def _owners(certificate: Certificate, owner: str) -> Iterator[str]:
         if not certificate.addresses:
             raise DirectoryError(
                 f"key {certificate.fingerprint} names no address in its user IDs; say whose it is with --for"
+            )
+        domains = sorted({one.rpartition("@")[2] for one in certificate.addresses})
+        if len(domains) > 1:
+            raise DirectoryError(
+                f"key {certificate.fingerprint} names several domains in its user IDs ({', '.join(domains)}); say"
+                " whose it is with --for"
             )
         yield from certificate.addresses
         return

@@ -12,6 +12,7 @@ from gatepost.crypto.sequoia import SequoiaEncryptor
 from gatepost.directory.key import Key, Trust
 from gatepost.errors import CryptoError, DirectoryError
 from gatepost.gateway.keyring import Keyring, read_owner
+from gatepost.message.direction import Site
 
 PRIVATE, PUBLIC = seal.new_pair()
 
@@ -72,7 +73,13 @@ def table() -> Table:
 
 @pytest.fixture
 def ring(table: Table) -> Keyring:
-    return Keyring(table=table, reader=SequoiaEncryptor(), maker=Maker(), public=lambda: PUBLIC)
+    return Keyring(
+        table=table,
+        reader=SequoiaEncryptor(),
+        maker=Maker(),
+        public=lambda: PUBLIC,
+        site=Site(frozenset({"hosp.test", ".hosp.test"})),
+    )
 
 
 def test_without_owner_every_address_named_is_used(ring: Keyring) -> None:
@@ -81,6 +88,23 @@ def test_without_owner_every_address_named_is_used(ring: Keyring) -> None:
 
     assert {key.owner for key in keys} == {"anna@other.test", "a.b@other.test"}
     assert {(key.trust, key.own, key.source) for key in keys} == {(Trust.ADMIN, False, "file a.asc")}
+
+
+@pytest.mark.parametrize(
+    ("addresses", "said"),
+    [
+        (("anna@other.test", "eve@third.test"), r"several domains.*other\.test, third\.test.*--for"),
+        (("boss@hosp.test",), r"boss@hosp\.test, an address of ours.*--for"),
+        (("boss@sub.hosp.test",), r"an address of ours.*--for"),
+    ],
+)
+def test_a_file_does_not_choose_whose_key_it_is(ring: Keyring, addresses: tuple[str, ...], said: str) -> None:
+    """Without --for a partner's key comes under no address of ours, and under those of one domain only."""
+    data = public(made(*addresses))
+
+    with pytest.raises(DirectoryError, match=said):
+        ring.read([("a", data)], "")
+    assert [key.owner for key in ring.read([("a", data)], addresses[0])] == [addresses[0]]
 
 
 def test_an_address_must_be_named_by_the_certificate(ring: Keyring) -> None:
