@@ -242,3 +242,46 @@ COMMENT ON COLUMN thread.at IS 'UTC';
 
 INSERT INTO alembic_version (version_num) VALUES ('0001') RETURNING alembic_version.version_num;
 
+-- Running upgrade 0001 -> 0002
+
+CREATE TABLE journal (
+    key BYTEA NOT NULL, 
+    id TEXT NOT NULL, 
+    queue_id TEXT DEFAULT '' NOT NULL, 
+    plan TEXT DEFAULT '{}' NOT NULL, 
+    progress TEXT DEFAULT '[]' NOT NULL, 
+    settled BOOLEAN DEFAULT false NOT NULL, 
+    holder TEXT DEFAULT '' NOT NULL, 
+    claim TEXT DEFAULT '' NOT NULL, 
+    lease TIMESTAMP WITH TIME ZONE NOT NULL, 
+    at TIMESTAMP WITH TIME ZONE NOT NULL, 
+    PRIMARY KEY (key), 
+    CONSTRAINT key_is_sha256 CHECK (length(key) = 32)
+);
+
+COMMENT ON TABLE journal IS 'plans that are being carried out, so that a retry finishes them and does nothing twice';
+
+COMMENT ON COLUMN journal.key IS 'SHA-256 of the message: the same at each of its tries';
+
+COMMENT ON COLUMN journal.id IS 'UUID; names of held copies are made from it';
+
+COMMENT ON COLUMN journal.queue_id IS 'the mail server''s name for the message at its first try';
+
+COMMENT ON COLUMN journal.plan IS 'what was decided, as a JSON object';
+
+COMMENT ON COLUMN journal.progress IS 'per recipient: pending, sending, submitted or held; queue ID; possible duplicate';
+
+COMMENT ON COLUMN journal.settled IS 'the verdict was given';
+
+COMMENT ON COLUMN journal.holder IS 'which milter works, or last worked, on it';
+
+COMMENT ON COLUMN journal.claim IS 'UUID of the try that does';
+
+COMMENT ON COLUMN journal.lease IS 'UTC; until then every other try is put off';
+
+COMMENT ON COLUMN journal.at IS 'UTC; when it was last written';
+
+CREATE INDEX journal_at ON journal (at);
+
+UPDATE alembic_version SET version_num='0002' WHERE alembic_version.version_num = '0001';
+

@@ -119,3 +119,24 @@ CREATE TABLE thread (
 
 INSERT INTO alembic_version (version_num) VALUES ('0001') RETURNING version_num;
 
+-- Running upgrade 0001 -> 0002
+
+CREATE TABLE journal (
+    "key" BLOB NOT NULL /* SHA-256 of the message: the same at each of its tries */, 
+    id TEXT NOT NULL /* UUID; names of held copies are made from it */, 
+    queue_id TEXT DEFAULT '' NOT NULL /* the mail server's name for the message at its first try */, 
+    "plan" TEXT DEFAULT '{}' NOT NULL /* what was decided, as a JSON object */, 
+    progress TEXT DEFAULT '[]' NOT NULL /* per recipient: pending, sending, submitted or held; queue ID; possible duplicate */, 
+    settled BOOLEAN DEFAULT 0 NOT NULL /* the verdict was given */, 
+    holder TEXT DEFAULT '' NOT NULL /* which milter works, or last worked, on it */, 
+    claim TEXT DEFAULT '' NOT NULL /* UUID of the try that does */, 
+    lease DATETIME NOT NULL /* UTC; until then every other try is put off */, 
+    at DATETIME NOT NULL /* UTC; when it was last written */, 
+    PRIMARY KEY ("key"), 
+    CONSTRAINT key_is_sha256 CHECK (length(key) = 32)
+);
+
+CREATE INDEX journal_at ON journal (at);
+
+UPDATE alembic_version SET version_num='0002' WHERE alembic_version.version_num = '0001';
+

@@ -6,8 +6,9 @@ and not in the product, where a no-op cipher would be a loaded gun.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from uuid import UUID
 
 from gatepost.crypto.openpgp import Certificate, Opened
 from gatepost.decision.plan import Judgement
@@ -17,6 +18,7 @@ from gatepost.directory.partner import Partner, patterns
 from gatepost.directory.thread import Sent, ThreadRow
 from gatepost.gateway.aliases import Destination
 from gatepost.gateway.budget import Budget
+from gatepost.gateway.entry import Entry, Lease
 from gatepost.gateway.notices import Notice
 from gatepost.gateway.submission import Submission
 from gatepost.message.address import Address
@@ -37,6 +39,7 @@ class World:
     happened: list[str] = field(default_factory=list)
     submitted: list[Submission] = field(default_factory=list)
     held: list[Judgement] = field(default_factory=list)
+    held_names: set[UUID] = field(default_factory=set)
     rows: list[ThreadRow] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     told: set[bytes] = field(default_factory=set)
@@ -101,9 +104,15 @@ class World:
     def close(self) -> None:
         self.happens("close")
 
-    def hold(self, transaction: Transaction, judgements: Sequence[Judgement]) -> Notice:
+    def hold(self, transaction: Transaction, judgements: Sequence[Judgement], name: UUID) -> None:
+        assert transaction.recipients
         self.happens("hold")
-        self.held.extend(judgements)
+        if name not in self.held_names:
+            self.held_names.add(name)
+            self.held.extend(judgements)
+
+    def notice(self, transaction: Transaction, judgements: Sequence[Judgement]) -> Notice:
+        assert judgements
         return Notice(transaction.sender, (), MemoryBody(b"held\r\n"), b"held")
 
     # the port NoticeLog
@@ -141,3 +150,51 @@ class FakeCertificates:
 
     def encrypt(self, plaintext: bytes, certificates: Sequence[bytes]) -> bytes:
         raise NotImplementedError((plaintext, certificates))
+
+
+class FakeJournal:
+    """The port `JournalStore` in memory, by the same rules as the table."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.rows: dict[bytes, tuple[Entry, Lease, datetime]] = {}
+
+    def find(self, key: bytes) -> Entry | None:
+        self._world.happens("journal find")
+        return self.rows[key][0] if key in self.rows else None
+
+    def add(self, entry: Entry, lease: Lease, at: datetime, *, over_settled: bool) -> bool:
+        self._world.happens("journal add")
+        if entry.key in self.rows and not (over_settled and self.rows[entry.key][0].settled):
+            return False
+        self.rows[entry.key] = (entry, lease, at)
+        return True
+
+    def claim(self, key: bytes, lease: Lease, at: datetime) -> bool:
+        self._world.happens("journal claim")
+        if key not in self.rows or self.rows[key][1].until > at:
+            return False
+        self.rows[key] = (self.rows[key][0], lease, self.rows[key][2])
+        return True
+
+    def save(self, entry: Entry, lease: Lease, at: datetime) -> bool:
+        self._world.happens("journal save")
+        if entry.key not in self.rows or self.rows[entry.key][1].claim != lease.claim:
+            return False
+        self.rows[entry.key] = (entry, lease, at)
+        return True
+
+    def free(self, holder: str, at: datetime) -> None:
+        for key, (entry, lease, written) in self.rows.items():
+            if lease.holder == holder and lease.until > at:
+                self.rows[key] = (entry, replace(lease, until=at, claim=UUID(int=0)), written)
+
+    def purge(self, settled_before: datetime, others_before: datetime) -> int:
+        over = [
+            key
+            for key, (entry, _, at) in self.rows.items()
+            if at < others_before or (entry.settled and at < settled_before)
+        ]
+        for key in over:
+            del self.rows[key]
+        return len(over)

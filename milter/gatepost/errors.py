@@ -71,9 +71,17 @@ class WorkerError(GatepostError):
 
 
 class DeliveryError(GatepostError):
-    """The re-injection listener did not take a copy."""
+    """
+    The re-injection listener did not take a copy.
+
+    `uncertain` tells that it may have taken it all the same: the reply to the final dot was lost (RFC 1047).
+    """
 
     temporary = True
+
+    def __init__(self, text: str, *, uncertain: bool = False) -> None:
+        super().__init__(text)
+        self.uncertain = uncertain
 
 
 class VaultError(GatepostError):

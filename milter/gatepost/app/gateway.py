@@ -3,6 +3,7 @@ The gateway, wired: directory, engines, vault and re-injection behind its ports.
 """
 
 import ipaddress
+import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -11,6 +12,7 @@ from gatepost.app.keys import key_client_of, pool_of
 from gatepost.app.store import open_database, quarantine_of
 from gatepost.db.cache import Cache
 from gatepost.db.engine import Database
+from gatepost.db.journal import SqlJournal
 from gatepost.db.keys import SqlKeys
 from gatepost.db.notices import SqlNotices
 from gatepost.db.partners import SqlPartners
@@ -28,6 +30,7 @@ from gatepost.gateway.arrival import Arrivals
 from gatepost.gateway.despatch import Despatch
 from gatepost.gateway.gateway import Gateway
 from gatepost.gateway.holding import Holding
+from gatepost.gateway.journal import Journal
 from gatepost.gateway.notices import Notices
 from gatepost.gateway.protection import Protection
 from gatepost.gateway.rehearsal import rehearse
@@ -104,6 +107,7 @@ def gateway_of(settings: Settings, database: Database, *, releasing: bool = Fals
         surveyor=surveyor,
         protection=Protection(authserv_id=settings.authserv_id, tags=rules.tags, encryption=pool),
         arrivals=arrivals,
+        journal=journal_of(settings, database),
         despatch=Despatch(
             records=Writer(database),
             holder=Holding(quarantine=quarantine_of(settings, database), notices=notices),
@@ -111,6 +115,11 @@ def gateway_of(settings: Settings, database: Database, *, releasing: bool = Fals
             telling=Telling(notices=notices, aliases=aliases, submitter=submitter),
         ),
     )
+
+
+def journal_of(settings: Settings, database: Database) -> Journal:
+    """Wire the journal; a milter is known by its host and its socket."""
+    return Journal(SqlJournal(database), holder=f"{socket.gethostname()} {settings.gateway.socket}")
 
 
 def notices_of(settings: Settings, database: Database) -> Notices:

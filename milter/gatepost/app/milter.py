@@ -5,7 +5,7 @@ The milter, served.
 import os
 from collections.abc import Callable
 
-from gatepost.app.gateway import gateway_of
+from gatepost.app.gateway import gateway_of, journal_of
 from gatepost.app.store import open_database, quarantine_of
 from gatepost.mta import adapter
 from gatepost.settings import Settings
@@ -18,7 +18,12 @@ def serve_milter(settings: Settings, ready: Callable[[], None]) -> None:
     """Serve the milter until SIGTERM; messages under way are finished, or put off, before the process ends."""
     database = open_database(settings.database.url)
     gateway = gateway_of(settings, database)
-    expiry = Expiry(quarantine_of(settings, database))
+    journal = journal_of(settings, database)
+    journal.free()
+    expiries = (
+        Expiry("held copies", quarantine_of(settings, database).purge),
+        Expiry("journal entries", journal.purge),
+    )
     os.umask(0o007)  # the mail server reaches the socket by the group of its directory
     cut_off = adapter.serve(
         socket=settings.gateway.socket,
@@ -28,7 +33,8 @@ def serve_milter(settings: Settings, ready: Callable[[], None]) -> None:
         drain_seconds=_DRAIN_SECONDS,
         ready=ready,
     )
-    expiry.close()
+    for expiry in expiries:
+        expiry.close()
     gateway.close()
     # libmilter's threads may still be waiting for idle mail servers: the interpreter must not tidy up under them.
     os._exit(1 if cut_off else 0)

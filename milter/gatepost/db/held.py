@@ -84,7 +84,7 @@ def _values(held: Held) -> dict[str, object]:
         "rules": _clean("\n".join(held.rules)),
         "since": held.since,
         "expires": held.expires,
-        "blob": str(held.id),
+        "blob": str(held.blob),
         "data_key": held.wrapped_key,
         "state": held.state,
         "released_at": held.released_at,
@@ -96,6 +96,7 @@ def _held(row: Row[Any]) -> Held:
     try:
         return Held(
             id=UUID(row.id),
+            blob=UUID(row.blob),
             queue_id=row.queue_id,
             sender=parse(row.sender.encode("utf-8")),
             parameters=tuple(json.loads(row.sender_parameters)),

@@ -207,6 +207,27 @@ notice = Table(
     comment="notices already sent",
 )
 
+journal = Table(
+    "journal",
+    metadata,
+    Column(
+        "key", LargeBinary(32), primary_key=True, nullable=False,
+        comment="SHA-256 of the message: the same at each of its tries",
+    ),
+    Column("id", Text, nullable=False, comment="UUID; names of held copies are made from it"),
+    _text("queue_id", "the mail server's name for the message at its first try"),
+    _text("plan", "what was decided, as a JSON object", "{}"),
+    _text("progress", "per recipient: pending, sending, submitted or held; queue ID; possible duplicate", "[]"),
+    Column("settled", Boolean, nullable=False, server_default=false(), comment="the verdict was given"),
+    _text("holder", "which milter works, or last worked, on it"),
+    _text("claim", "UUID of the try that does"),
+    Column("lease", Moment, nullable=False, comment="UTC; until then every other try is put off"),
+    Column("at", Moment, nullable=False, comment="UTC; when it was last written"),
+    CheckConstraint("length(key) = 32", name="key_is_sha256"),
+    Index("journal_at", "at"),
+    comment="plans that are being carried out, so that a retry finishes them and does nothing twice",
+)  # fmt: skip
+
 
 @compiles(CreateColumn, "sqlite")
 def _with_comment(element: CreateColumn, compiler: DDLCompiler, **_: object) -> str:

@@ -1,21 +1,26 @@
 """
 Despatch: a plan is carried out, durable first.
 
-Held copies into the vault; thread rows and the vault's rows committed; every other copy submitted; then the
-original is edited for the one copy that stays, or dropped where none may. Notices go last: a lost notice harms
-less than a second copy.
+What is held or submitted is noted in the journal first, so that a retry finishes it. Held copies go into the
+vault; thread rows are committed; every other copy is submitted; then the original is edited for the one copy that
+stays, or dropped where none may. Notices go last: a lost notice harms less than a second copy.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Protocol
+from uuid import UUID
 
 from gatepost.decision.demand import PROTECTING, Treatment
-from gatepost.decision.plan import Judgement, Plan
+from gatepost.decision.plan import Copy, Judgement, Plan
 from gatepost.directory.event import Event
 from gatepost.directory.thread import ThreadRow, hashed
+from gatepost.errors import DeliveryError, WorkerError
 from gatepost.gateway.budget import Budget
+from gatepost.gateway.entry import State
+from gatepost.gateway.journal import Attempt
 from gatepost.gateway.notices import Notice
 from gatepost.gateway.result import Result
 from gatepost.gateway.submission import Submitter, submission_of
@@ -58,10 +63,13 @@ class Records(Protocol):
 
 
 class Holder(Protocol):
-    """Puts copies into the vault."""
+    """Puts copies into the vault. Thread-safe; raises StorageError."""
 
-    def hold(self, transaction: Transaction, judgements: Sequence[Judgement]) -> Notice:
-        """Hold the copy of these recipients, durably; gives the notice that is due."""
+    def hold(self, transaction: Transaction, judgements: Sequence[Judgement], name: UUID) -> None:
+        """Hold the copy of these recipients, durably; under the same name it is held once."""
+
+    def notice(self, transaction: Transaction, judgements: Sequence[Judgement]) -> Notice:
+        """Give the notice about the held copies of these recipients."""
 
 
 class Despatch:
@@ -79,52 +87,69 @@ class Despatch:
         plan: Plan,
         outgoing: Sequence[Outgoing],
         budget: Budget,
+        attempt: Attempt,
         *,
         started: float,
         envelope: Sequence[Recipient],
     ) -> Verdict:
-        """Carry a plan out whose copies are built; gives the verdict on the original, which goes to `envelope`."""
-        held = [one for one in plan.judgements if one.treatment is Treatment.QUARANTINE]
-        notices = [self._holder.hold(transaction, held)] if held else []
-        queued = self._submit_all(transaction, plan, outgoing, budget, but_in_place=True)
-        if protected := self._telling.of_protected(transaction, plan.judgements):
-            notices.append(protected)
-        for notice in notices:
-            self._telling.tell(notice, budget)
+        """
+        Carry a plan out, or what is left of it, whose copies are built.
+
+        Gives the verdict on the original, which goes to `envelope`.
+        """
+        held = [copy for copy in plan.copies if copy.treatment is Treatment.QUARANTINE]
+        leaving = [one for one in outgoing if not one.in_place]
+        if held or leaving:
+            attempt.begin(plan)
+        for copy in held:
+            self._hold(transaction, plan, copy, attempt)
+        self._commit_threads(transaction, plan, outgoing)
+        for one in leaving:
+            self._submit_marked(transaction, one, budget, attempt)
+        attempt.settle()
+        self._tell(transaction, plan, budget)
         verdict = _verdict(envelope, outgoing)
-        self.record(transaction, plan, started=started, answer=type(verdict).__name__.lower(), queued=queued)
+        answer = type(verdict).__name__.lower()
+        self.record(transaction, plan, started=started, answer=answer, details=attempt.details())
         return verdict
 
     def submit(
         self, transaction: Transaction, plan: Plan, outgoing: Sequence[Outgoing], budget: Budget, *, started: float
     ) -> None:
         """Submit every copy of a message whose original is not under way; what stays held is held already."""
-        queued = self._submit_all(transaction, plan, outgoing, budget, but_in_place=False)
-        self.record(transaction, plan, started=started, answer="release", queued=queued)
+        self._commit_threads(transaction, plan, outgoing)
+        details: dict[Recipient, dict[str, object]] = {}
+        for one in outgoing:
+            queue_id = self._submit(transaction, one, budget)
+            details.update((recipient, {"queued_as": queue_id}) for recipient in one.recipients)
+        self.record(transaction, plan, started=started, answer="release", details=details)
 
     def close(self) -> None:
         """Write what is still to be recorded."""
         self._records.close()
 
-    def _submit_all(
-        self,
-        transaction: Transaction,
-        plan: Plan,
-        outgoing: Sequence[Outgoing],
-        budget: Budget,
-        *,
-        but_in_place: bool,
-    ) -> dict[Recipient, str]:
-        """Commit the thread rows, then submit copies; gives what the listener called each recipient's."""
+    def _hold(self, transaction: Transaction, plan: Plan, copy: Copy, attempt: Attempt) -> None:
+        concerned = set(copy.recipients)
+        judgements = [one for one in plan.judgements if one.recipient in concerned]
+        self._holder.hold(transaction, judgements, attempt.name_of_copy(copy.recipients))
+        attempt.mark(copy.recipients, State.HELD)
+
+    def _commit_threads(self, transaction: Transaction, plan: Plan, outgoing: Sequence[Outgoing]) -> None:
         threads = list(_threads(transaction, plan, outgoing))
         if threads:
             self._records.commit(threads)
-        queued: dict[Recipient, str] = {}
-        for one in outgoing:
-            if not (but_in_place and one.in_place):
-                queue_id = self._submit(transaction, one, budget)
-                queued.update(dict.fromkeys(one.recipients, queue_id))
-        return queued
+
+    def _submit_marked(self, transaction: Transaction, one: Outgoing, budget: Budget, attempt: Attempt) -> None:
+        """Submit a copy, the journal knowing beforehand; unless it surely was not taken, it stays `sending`."""
+        attempt.mark(one.recipients, State.SENDING)
+        attempt.save()
+        try:
+            queue_id = self._submit(transaction, one, budget)
+        except (DeliveryError, WorkerError) as error:
+            if not (isinstance(error, DeliveryError) and error.uncertain):
+                attempt.mark(one.recipients, State.PENDING)
+            raise
+        attempt.mark(one.recipients, State.SUBMITTED, queue_id)
 
     def _submit(self, transaction: Transaction, outgoing: Outgoing, budget: Budget) -> str:
         budget.tick()
@@ -137,6 +162,14 @@ class Despatch:
         )
         return self._submitter.submit(submission, budget)
 
+    def _tell(self, transaction: Transaction, plan: Plan, budget: Budget) -> None:
+        held = [one for one in plan.judgements if one.treatment is Treatment.QUARANTINE]
+        notices = [self._holder.notice(transaction, held)] if held else []
+        if protected := self._telling.of_protected(transaction, plan.judgements):
+            notices.append(protected)
+        for notice in notices:
+            self._telling.tell(notice, budget)
+
     def record(
         self,
         transaction: Transaction,
@@ -144,12 +177,11 @@ class Despatch:
         *,
         started: float,
         answer: str,
-        queued: dict[Recipient, str] | None = None,
+        details: Mapping[Recipient, Mapping[str, object]] = MappingProxyType({}),
     ) -> None:
         """Write an event for each recipient and the message's one log line."""
         now = time.time()
         message_id = transaction.message_id
-        queued = queued or {}
         self._records.post(
             [
                 Event(
@@ -163,7 +195,7 @@ class Despatch:
                     treatment=one.treatment.value,
                     rules=one.rules,
                     reasons=one.reasons,
-                    detail={"queued_as": queued[one.recipient]} if one.recipient in queued else {},
+                    detail=details.get(one.recipient, {}),
                 )
                 for one in plan.judgements
             ]

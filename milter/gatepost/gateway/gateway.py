@@ -1,16 +1,19 @@
 """
 The gateway: what happens to one message, from decision to verdict.
 
-Every copy is built before anything is sent. Then, durable first: held copies go into the vault, thread rows into
-the database, the other copies to the re-injection listener; only then comes the verdict on the original. Whatever
-raises on the way leaves the original with its client (a tempfail), so nothing is lost and nothing leaves in clear.
+Every copy is built before anything is sent. Then, durable first: the plan goes into the journal, held copies into
+the vault, thread rows into the database, the other copies to the re-injection listener; only then comes the
+verdict on the original. Whatever raises on the way leaves the original with its client (a tempfail), so nothing is
+lost and nothing leaves in clear; the client's next try finishes what the journal knows of.
 """
 
 import time
+from collections.abc import Iterable
 from dataclasses import replace
 
 from gatepost.decision import engine
 from gatepost.decision.demand import Treatment
+from gatepost.decision.facts import RecipientFacts
 from gatepost.decision.ladder import Ladders
 from gatepost.decision.plan import Answer, Copy, Judgement, Plan
 from gatepost.decision.rules import RuleSet
@@ -19,8 +22,10 @@ from gatepost.errors import AddressError
 from gatepost.gateway.arrival import Arrivals
 from gatepost.gateway.budget import Budget
 from gatepost.gateway.despatch import Despatch, Outgoing
+from gatepost.gateway.journal import Journal
 from gatepost.gateway.protection import Protection
 from gatepost.gateway.report import is_report
+from gatepost.gateway.resume import Rungs, rest_of
 from gatepost.gateway.survey import Survey, Surveyor
 from gatepost.gateway.verdict import Reject, Verdict
 from gatepost.message import address
@@ -45,6 +50,7 @@ class Gateway:
         surveyor: Surveyor,
         protection: Protection,
         arrivals: Arrivals,
+        journal: Journal,
         despatch: Despatch,
     ) -> None:
         self._site = site
@@ -54,6 +60,7 @@ class Gateway:
         self._surveyor = surveyor
         self._protection = protection
         self._arrivals = arrivals
+        self._journal = journal
         self._despatch = despatch
 
     def check_recipient(self, recipient: Address) -> None:
@@ -111,15 +118,25 @@ class Gateway:
     def process(self, transaction: Transaction, survey: Survey, budget: Budget) -> Verdict:
         """Decide about one message and carry it out up to the edits of the original."""
         started = time.monotonic()
-        envelope = transaction.recipients
-        transaction = replace(transaction, recipients=tuple(one.recipient for one in survey.facts))
-        plan = self.plan(transaction, survey)
-        if plan.answer is Answer.REJECT:
-            verdict: Verdict = Reject(self._refusal(transaction, plan))
-            self._despatch.record(transaction, plan, started=started, answer="reject")
-            return verdict
-        outgoing = self._outgoing(transaction, plan, budget)
-        return self._despatch.send(transaction, plan, outgoing, budget, started=started, envelope=envelope)
+        inside = self._site.is_inside(transaction.client)
+        with self._journal.attempt(transaction, budget, inside=inside) as attempt:
+            envelope = transaction.recipients
+            transaction = _to(survey.facts, transaction)
+            plan = self.plan(transaction, survey)
+            if survey.needs_body and _may_spread(plan) and (entry := attempt.find()) is not None:
+                plan = rest_of(entry, plan, self._rungs(survey))
+                transaction = _to(plan.judgements, transaction)
+            if plan.answer is Answer.REJECT:
+                self._despatch.record(transaction, plan, started=started, answer="reject")
+                return Reject(self._refusal(transaction, plan))
+            outgoing = self._outgoing(transaction, plan, budget)
+            return self._despatch.send(
+                transaction, plan, outgoing, budget, attempt, started=started, envelope=envelope
+            )
+
+    def _rungs(self, survey: Survey) -> Rungs:
+        facts = {one.recipient: one for one in survey.facts}
+        return lambda recipient: self._surveyor.with_rungs(facts[recipient]).rungs
 
     def release(self, transaction: Transaction, budget: Budget) -> tuple[Judgement, ...]:
         """
@@ -190,3 +207,13 @@ class Gateway:
         """Write what is still to be recorded, and let the engine's processes go."""
         self._despatch.close()
         self._protection.close()
+
+
+def _to(those: Iterable[RecipientFacts | Judgement], transaction: Transaction) -> Transaction:
+    """Address the transaction to those recipients."""
+    return replace(transaction, recipients=tuple(one.recipient for one in those))
+
+
+def _may_spread(plan: Plan) -> bool:
+    """Tell whether the message may take several forms or none, so that an earlier try may have sent part of it."""
+    return len(plan.copies) != 1 or not plan.copies[0].in_place or len(plan.judgements) > 1

@@ -3,7 +3,8 @@ Re-injection: copies are submitted to our own listeners of the mail server, over
 
 Connections are kept open and shared; one that has gone stale is replaced before the transaction begins, never
 inside it, so no copy is sent twice by us. A copy counts as sent when every recipient was accepted and the reply
-to the final dot was 250. RFC 5321 section 4.1.1.4; RFC 3207 is not used: the listeners speak TLS from the start.
+to the final dot was 250; where that reply was lost, the error says so. RFC 5321 section 4.1.1.4, RFC 1047.
+STARTTLS is not used: the listeners speak TLS from the start.
 """
 
 import smtplib
@@ -21,6 +22,11 @@ from gatepost.message.transaction import Recipient
 _MOST_IDLE = 20
 _OK = 250
 _GO_ON = 354
+_REFUSALS = range(400, 600)
+
+
+class _ReplyLostError(OSError):
+    """The final dot was sent, but what came of it is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +58,7 @@ class Reinjection:
         self._lock = threading.Lock()
 
     def submit(self, submission: Submission, budget: Budget) -> str:
-        """Submit one copy; gives what the listener called it."""
+        """Submit one copy; gives what the listener called it, or raises DeliveryError, WorkerError."""
         listener = self._listeners[submission.tls_route]
         try:
             connection = self._connection(listener, budget)
@@ -63,7 +69,8 @@ class Reinjection:
                 raise
         except (smtplib.SMTPException, OSError) as error:
             raise DeliveryError(
-                f"the re-injection listener {listener.host}:{listener.port} did not take a copy: {_text(error)}"
+                f"the re-injection listener {listener.host}:{listener.port} did not take a copy: {_text(error)}",
+                uncertain=isinstance(error, _ReplyLostError),
             ) from error
         self._give_back(listener, connection)
         return reply
@@ -121,21 +128,37 @@ def _limit(connection: smtplib.SMTP_SSL, budget: Budget) -> None:
 
 
 def _send(connection: smtplib.SMTP_SSL, submission: Submission, budget: Budget) -> str:
-    _limit(connection, budget)
-    _expect(connection, _with_parameters(b"MAIL FROM:" + submission.sender.raw, submission.parameters), _OK)
+    mail = _with_parameters(b"MAIL FROM:" + submission.sender.raw, submission.parameters)
+    _expect(connection, mail, _OK, budget)
     for recipient in submission.recipients:
-        _expect(connection, _rcpt(recipient), _OK)
-    _expect(connection, b"DATA", _GO_ON)
-    for chunk in _stuffed(_wire(submission)):
+        _expect(connection, _rcpt(recipient), _OK, budget)
+    _expect(connection, b"DATA", _GO_ON, budget)
+    piece = b""
+    for following in _stuffed(_wire(submission)):
         budget.tick()
-        connection.send(chunk)
-    code, text = connection.getreply()
-    if code != _OK:
-        raise smtplib.SMTPDataError(code, text)
+        connection.send(piece)
+        piece = following
+    _limit(connection, budget)
+    text = _finish(connection, piece)
     return text.decode("ascii", "replace").rpartition("queued as ")[2].strip()
 
 
-def _expect(connection: smtplib.SMTP_SSL, command: bytes, wanted: int) -> None:
+def _finish(connection: smtplib.SMTP_SSL, final_dot: bytes) -> bytes:
+    """Send the final dot and read its reply: from here on, a copy may have been taken that we know nothing of."""
+    try:
+        connection.send(final_dot)
+        code, text = connection.getreply()
+    except (smtplib.SMTPException, OSError) as error:
+        raise _ReplyLostError(_text(error)) from error
+    if code in _REFUSALS:
+        raise smtplib.SMTPDataError(code, text)
+    if code != _OK:
+        raise _ReplyLostError(f"the reply to the final dot makes no sense: {code} {_text(text)}")
+    return text
+
+
+def _expect(connection: smtplib.SMTP_SSL, command: bytes, wanted: int, budget: Budget) -> None:
+    _limit(connection, budget)
     connection.send(command + b"\r\n")
     code, text = connection.getreply()
     if code != wanted:
@@ -172,5 +195,5 @@ def _stuffed(chunks: Iterator[bytes]) -> Iterator[bytes]:
     yield b".\r\n" if end == b"\r\n" else b"\r\n.\r\n"
 
 
-def _text(error: BaseException) -> str:
+def _text(error: object) -> str:
     return " ".join(str(error).split())

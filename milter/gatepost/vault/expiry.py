@@ -1,12 +1,12 @@
 """
-Expiry: held copies whose time is over are deleted now and again, whether anyone looks or not.
+Expiry: what is over is deleted now and again, whether anyone looks or not.
 """
 
 import threading
+from collections.abc import Callable
 
 from gatepost.errors import GatepostError
 from gatepost.log import logger
-from gatepost.vault.held import Quarantine
 
 _SECONDS = 3600.0
 
@@ -14,9 +14,10 @@ _SECONDS = 3600.0
 class Expiry:
     """Purges in a thread of its own until it is closed."""
 
-    def __init__(self, quarantine: Quarantine, seconds: float = _SECONDS) -> None:
-        """Take what to purge, and the seconds between two times; the first is at once."""
-        self._quarantine = quarantine
+    def __init__(self, what: str, purge: Callable[[], int], seconds: float = _SECONDS) -> None:
+        """Take what is purged, in a word, and how; the seconds between two times; the first is at once."""
+        self._what = what
+        self._purge_all = purge
         self._seconds = seconds
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="expiry", daemon=True)
@@ -35,9 +36,9 @@ class Expiry:
 
     def _purge(self) -> None:
         try:
-            number = self._quarantine.purge()
+            number = self._purge_all()
         except GatepostError as error:
-            logger.warning("expired copies were not deleted", cause=str(error))
+            logger.warning("what is over was not deleted", what=self._what, cause=str(error))
         else:
             if number:
-                logger.info("expired copies were deleted", count=number)
+                logger.info("what is over was deleted", what=self._what, count=number)

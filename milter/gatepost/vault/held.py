@@ -27,13 +27,14 @@ from gatepost.vault.packed import pack, unpack
 @dataclass(frozen=True, slots=True)
 class Held:
     """
-    One held copy as listed; the message itself is in the blob.
+    One held copy as listed; the message itself is in the blob of that name.
 
     `recipients` are those for whom it is still held; `cause` says why, for people; times in UTC. `wrapped_key` is
     None once the message is gone; `state` is `held`, `released` or `deleted`.
     """
 
     id: UUID
+    blob: UUID
     queue_id: str
     sender: Address
     parameters: tuple[str, ...]
@@ -100,14 +101,23 @@ class Quarantine:
         subject: str,
         cause: str,
         rules: Sequence[str],
+        name: UUID,
     ) -> Held:
-        """Hold the message for these recipients, as it was received; durable before it returns."""
-        name = uuid4()
+        """
+        Hold the message for these recipients, as it was received; durable before it returns.
+
+        A copy of that `name` that was held before stays as it is, and is given back as its row tells. Each try
+        writes a blob of its own, so that none can spoil the one that a row of another try names.
+        """
+        known = self._store.matching(str(name))
+        if known:
+            return known[0]
         copy = replace(transaction, recipients=tuple(recipients))
         data_key = seal.new_key()
         since = self._clock()
         held = Held(
             id=name,
+            blob=uuid4(),
             queue_id=copy.queue_id,
             sender=copy.sender,
             parameters=copy.parameters,
@@ -121,12 +131,9 @@ class Quarantine:
             expires=since + self.keep,
             wrapped_key=seal.wrap(self._public, data_key, key_context(name)),
         )
-        self._blobs.write(name, seal.seal(pack(copy), data_key, name.bytes))
-        try:
-            self._store.add(held)
-        except BaseException:
-            self._remove_blob(held)
-            raise
+        self._blobs.write(held.blob, seal.seal(pack(copy), data_key, held.blob.bytes))
+        # A blob whose row fails stays: the row may have been written all the same, and the reply to it lost.
+        self._store.add(held)
         return held
 
     def find(self, prefix: str) -> Held:
@@ -159,7 +166,7 @@ class Quarantine:
 
         Raises CryptoError where blob and row do not belong together, StorageError.
         """
-        opened = seal.open_sealed(self._blobs.read(held.id), data_key, held.id.bytes)
+        opened = seal.open_sealed(self._blobs.read(held.blob), data_key, held.blob.bytes)
         transaction = unpack(opened, spool_directory)
         if not set(held.recipients) <= set(transaction.recipients):
             raise CryptoError(
@@ -193,7 +200,7 @@ class Quarantine:
     def _remove_blob(self, held: Held) -> None:
         """Give the blob's room back; its key is gone already, so a failure loses nothing but room."""
         with suppress(StorageError):
-            self._blobs.delete(held.id)
+            self._blobs.delete(held.blob)
 
 
 def key_context(name: UUID) -> bytes:

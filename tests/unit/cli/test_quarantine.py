@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -38,7 +39,9 @@ class Site:
 
     def hold(self, subject: str = "Hello") -> Held:
         quarantine = open_quarantine(read(self.config))
-        return quarantine.hold(MESSAGE, (BOB, CAROL), subject=subject, cause="no usable key", rules=("r",))
+        return quarantine.hold(
+            MESSAGE, (BOB, CAROL), subject=subject, cause="no usable key", rules=("r",), name=uuid4()
+        )
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import pysequoia
 import pytest
@@ -77,7 +78,9 @@ class Site:
         self.config = directory / "gatepost.toml"
         self._invoke("init", str(directory), "--domain", "hosp.test", "--hostname", "gw.hosp.test")
         self.settings: Settings = read(self.config)
-        self.held = self.quarantine.hold(MESSAGE, (BOB, CAROL), subject="hello", cause="a rule", rules=())
+        self.held = self.quarantine.hold(
+            MESSAGE, (BOB, CAROL), subject="hello", cause="a rule", rules=(), name=uuid4()
+        )
 
     @property
     def quarantine(self) -> Quarantine:

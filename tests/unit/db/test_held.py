@@ -30,6 +30,7 @@ def store(tmp_path: Path) -> SqlHeld:
 def copy(**changes: object) -> Held:
     held = Held(
         id=uuid4(),
+        blob=uuid4(),
         queue_id="4XYZ",
         sender=parse(b"<alice@hosp.test>"),
         parameters=("BODY=8BITMIME", "x\udcff"),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pysequoia
 import pytest
-from tests.fakes import FakeCertificates, FakeKeys, World
+from tests.fakes import FakeCertificates, FakeJournal, FakeKeys, World
 
 from gatepost.crypto.openpgp import Opened, Verification
 from gatepost.decision.demand import Treatment
@@ -20,6 +20,7 @@ from gatepost.gateway.arrival import Arrivals
 from gatepost.gateway.budget import Budget
 from gatepost.gateway.despatch import Despatch
 from gatepost.gateway.gateway import Gateway
+from gatepost.gateway.journal import Journal
 from gatepost.gateway.notices import Notices
 from gatepost.gateway.protection import Protection
 from gatepost.gateway.survey import Surveyor
@@ -75,6 +76,7 @@ def gateway(world: World, tmp_path: Path) -> Build:
             arrivals=Arrivals(
                 authserv_id="gw.hosp.test", opener=world, keys=keys, in_thread=surveyor.in_thread, inline=False
             ),
+            journal=Journal(FakeJournal(world), holder="here"),
             despatch=Despatch(
                 records=world,
                 holder=world,

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
@@ -42,7 +43,7 @@ class Rows:
         self.added.append(held)
 
     def matching(self, prefix: str) -> tuple[Held, ...]:
-        raise NotImplementedError
+        return tuple(one for one in self.added if str(one.id).startswith(prefix))
 
     def waiting(self) -> tuple[Held, ...]:
         raise NotImplementedError
@@ -83,7 +84,9 @@ def holding(directory: Path, rows: Rows) -> Holding:
 def test_row_says_what_and_why(tmp_path: Path) -> None:
     """The row holds the judged recipients, the decoded subject, the rules and all reasons."""
     rows = Rows()
-    notice = holding(tmp_path, rows).hold(MESSAGE, judged(Direction.OUT))
+    place = holding(tmp_path, rows)
+    place.hold(MESSAGE, judged(Direction.OUT), uuid4())
+    notice = place.notice(MESSAGE, judged(Direction.OUT))
     (held,) = rows.added
     assert (held.recipients, held.subject, held.rules) == ((BOB,), "Grüße", ("r",))
     assert held.cause == "rule demands encrypt; no usable key"
@@ -94,11 +97,11 @@ def test_row_says_what_and_why(tmp_path: Path) -> None:
 @pytest.mark.parametrize("direction", [Direction.IN, Direction.TRANSIT])
 def test_outside_senders_are_not_told(tmp_path: Path, direction: Direction) -> None:
     """What came from outside is told to the admin: the sender's address may be forged."""
-    notice = holding(tmp_path, Rows()).hold(MESSAGE, judged(direction))
+    notice = holding(tmp_path, Rows()).notice(MESSAGE, judged(direction))
     assert notice.recipient.text == "admin@hosp.test"
 
 
 def test_failing_vault_is_an_error(tmp_path: Path) -> None:
     """Where nothing can be held, the error goes up and nobody is told anything."""
     with pytest.raises(StorageError):
-        holding(tmp_path / "absent", Rows()).hold(MESSAGE, judged(Direction.OUT))
+        holding(tmp_path / "absent", Rows()).hold(MESSAGE, judged(Direction.OUT), uuid4())

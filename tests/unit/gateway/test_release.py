@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -97,7 +97,7 @@ class Place:
         self.release = Release(
             quarantine=self.quarantine, data_keys=worker, outbound=self.out, spool=directory, seconds=60
         )
-        self.held = self.quarantine.hold(MESSAGE, (BOB, CAROL), subject="", cause="a rule", rules=())
+        self.held = self.quarantine.hold(MESSAGE, (BOB, CAROL), subject="", cause="a rule", rules=(), name=uuid4())
 
     def row(self) -> Held:
         assert self.rows.row is not None

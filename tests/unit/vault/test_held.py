@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -83,8 +84,10 @@ class Place:
             clock=lambda: self.now,
         )
 
-    def hold(self) -> Held:
-        return self.quarantine.hold(MESSAGE, (BOB, CAROL), subject="folded line", cause="a rule", rules=("r",))
+    def hold(self, name: UUID | None = None) -> Held:
+        return self.quarantine.hold(
+            MESSAGE, (BOB, CAROL), subject="folded line", cause="a rule", rules=("r",), name=name or uuid4()
+        )
 
     def key(self, held: Held) -> bytes:
         assert held.wrapped_key is not None
@@ -120,12 +123,28 @@ def test_nothing_readable_on_disk(place: Place) -> None:
     assert all(CANARY not in path.read_bytes() for path in place.files())
 
 
-def test_no_blob_without_its_row(place: Place) -> None:
-    """Where the row cannot be written, the blob does not stay behind and the error goes up."""
+def test_a_copy_is_held_once(place: Place) -> None:
+    """A retry that holds a copy of the same name changes nothing, whatever has become of it meanwhile."""
+    name = uuid4()
+    held = place.hold(name)
+    assert place.hold(name) == held
+    assert len(place.files()) == 1
+    place.quarantine.delete(held, "not wanted")
+    place.hold(name)
+    assert place.files() == []
+    assert place.rows.waiting() == ()
+
+
+def test_a_row_whose_writing_is_in_doubt_keeps_its_blob(place: Place) -> None:
+    """
+    Where the row may have been written though an error came back, the message can still be read.
+
+    A retry under the same name finds the row, or writes one with a blob of its own.
+    """
     place.rows.broken = True
     with pytest.raises(StorageError):
         place.hold()
-    assert place.files() == []
+    assert len(place.files()) == 1
 
 
 def test_no_row_without_its_blob(place: Place) -> None:
@@ -198,7 +217,7 @@ def test_recipients_added_to_the_row_are_refused(place: Place) -> None:
 def test_exchanged_blobs_are_refused(place: Place) -> None:
     """A blob put in another's place does not open."""
     first, second = place.hold(), place.hold()
-    (place.directory / str(first.id)).write_bytes((place.directory / str(second.id)).read_bytes())
+    (place.directory / str(first.blob)).write_bytes((place.directory / str(second.blob)).read_bytes())
     with pytest.raises(CryptoError):
         place.quarantine.read(first, place.key(first))
 
@@ -219,7 +238,7 @@ def test_expiry_needs_nobody(place: Place) -> None:
     held = place.hold()
     place.now += timedelta(days=30)
     place.rows.broken = True
-    expiry = Expiry(place.quarantine, seconds=0.01)
+    expiry = Expiry("held copies", place.quarantine.purge, seconds=0.01)
     time.sleep(0.05)
     place.rows.broken = False
     deadline = time.monotonic() + 10
