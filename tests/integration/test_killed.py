@@ -1,11 +1,13 @@
 """
-Killed at any moment, Gatepost sends nothing in clear that must be protected, and loses nothing.
+Killed at any moment, Gatepost sends nothing in clear that must be protected, and loses and doubles nothing.
 
 Proxies on the milter's socket and on the re-injection listener's port wait until messages stand at one step
 of the protocol and then kill the milter with SIGKILL. The clients retry as mail servers do. The oracle knows
-only what the receivers got: a canary in every body, and who may see it in clear.
+only what the receivers got: a canary in every body, and who may see it in clear. Twice is allowed only where
+Gatepost's record of the message says `possible-duplicate` for that recipient.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -65,7 +67,13 @@ def watched() -> Iterator[Watched]:
 
 
 def _mail(word: str) -> bytes:
-    return letter(f"{word}\r\n" + "filler to make a body of more than one line\r\n" * 50, sender="sue@hosp.test")
+    filler = "filler to make a body of more than one line\r\n" * 50
+    return letter(f"{word}\r\n{filler}", sender="sue@hosp.test", message_id=_id_of(word))
+
+
+def _id_of(word: str) -> str:
+    """Give the Message-ID, which may be seen: it does not hold the canary as the body does."""
+    return f"<{word.lower()}@hosp.test>"
 
 
 def _strike(watched: Watched, step: str, recipients: tuple[str, ...], *, together: int, after: bool) -> int:
@@ -86,8 +94,8 @@ def _strike(watched: Watched, step: str, recipients: tuple[str, ...], *, togethe
 
 
 def _judge(town: Town, words: Sequence[str], recipients: tuple[str, ...]) -> None:
-    """Every recipient got every message at least once, and nobody got one in clear who must not."""
-    got: dict[str, set[str]] = {word: set() for word in words}
+    """Every recipient got every message, once if it is not told otherwise, and nobody in clear who must not."""
+    got: dict[str, Counter[str]] = {word: Counter() for word in words}
     for message in (message for sink in town.sinks for message in sink.messages):
         in_clear = [word for word in words if word.encode() in message.data]
         if in_clear:
@@ -95,9 +103,18 @@ def _judge(town: Town, words: Sequence[str], recipients: tuple[str, ...]) -> Non
         opened = town.gpg.decrypt(message.data).data if b"-----BEGIN PGP MESSAGE-----" in message.data else b""
         for word in words:
             if word in in_clear or word.encode() in opened:
-                got[word] |= set(message.addresses)
-    missing = {word: set(recipients) - reached for word, reached in got.items() if not reached >= set(recipients)}
-    assert not missing
+                got[word].update(message.addresses)
+    missing = {word: set(recipients) - set(reached) for word, reached in got.items()}
+    assert not any(missing.values())
+    twice = {word: {address for address, times in reached.items() if times > 1} for word, reached in got.items()}
+    unsaid = {word: addresses - _told(town, word) for word, addresses in twice.items() if addresses}
+    assert not any(unsaid.values())
+
+
+def _told(town: Town, word: str) -> set[str]:
+    """Name the recipients of a message who may have got it twice, as Gatepost's record says."""
+    events = town.site.json("why", _id_of(word))["events"]
+    return {one["recipient"] for one in events if one["detail"].get("possible-duplicate")}
 
 
 def _may_see(message: Received) -> set[str]:
