@@ -104,7 +104,7 @@ class Host:
         """Give the command that runs a command in the copy."""
         if self._holder is None:
             raise RuntimeError("the copy of the host is not there")
-        return ["nsenter", f"--target={self._holder.pid}", "--mount", "--root", "--wd=/", *command]
+        return ["nsenter", f"--target={self._holder.pid}", "--mount", "--root", "--wd", *command]
 
     def run(self, *command: str, data: bytes = b"", check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run a command in the copy as root; raise RuntimeError with what it printed if it fails."""
