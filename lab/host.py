@@ -26,6 +26,7 @@ from lab.wait import until
 _REPOSITORY = Path(__file__).parents[1]
 _UNITS = _REPOSITORY / "systemd"
 _COMMAND = "/usr/local/bin/gatepost"
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin"  # systemd.exec(5)
 # $1: a folder for the layers; the rest: folders that are shared with the host instead of copied
 _MAKE = r"""
 set -eu
@@ -148,7 +149,8 @@ class Host:
             self.run("install", "-m", "400", "-o", user, source, f"{credentials}/{name}")
         self.run("chown", owner, credentials)
         arguments = values["ExecStart"].replace("/usr/bin/gatepost", _COMMAND)
-        script = f"umask {values['UMask']}; export CREDENTIALS_DIRECTORY={credentials}; exec {arguments}"
+        variables = f"PATH={_PATH} CREDENTIALS_DIRECTORY={credentials}"
+        script = f"umask {values['UMask']}; export {variables}; exec {arguments}"
         who = [f"--reuid={user}", f"--regid={group}", "--init-groups", "--inh-caps=-all", "--bounding-set=-all"]
         return self.inside("setpriv", *who, "--no-new-privs", "--reset-env", "sh", "-c", script)
 

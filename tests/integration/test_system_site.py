@@ -51,7 +51,10 @@ def place() -> Iterator[Place]:
         listener = 'outside_listeners = ["outside"]\n'
         host.run("tee", "-a", "/etc/gatepost/gatepost.toml", data=(ports + listener).encode())
         routes = {"hosp.test": inside.port, "plain.test": outside.port}
-        postfix = HostPostfix(host, folder / "p", routes=routes, relay_domains=["hosp.test"])
+        aliases = folder / "aliases"
+        aliases.write_text("desk@hosp.test desk@plain.test\n")
+        settings = {"virtual_alias_maps": f"texthash:{aliases}"}
+        postfix = HostPostfix(host, folder / "p", routes=routes, relay_domains=["hosp.test"], settings=settings)
         host.gatepost("setup", "postfix", "--config-dir", str(postfix.config_dir), "--apply")
         host.start(*_SERVICES)
         stack.enter_context(postfix)
@@ -101,6 +104,16 @@ def test_mail_is_held_released_and_opened(place: Place) -> None:
     assert "decrypted=openpgp" in came.values("Gatepost-Result")[0]
 
 
+def test_the_milter_follows_aliases(place: Place) -> None:
+    """The milter's user may ask Postfix's tables: mail to an alias of an outside address is judged as outside."""
+    message = letter(b"mine\r\n", sender="ann@hosp.test", to="desk@hosp.test", subject="*secure*")
+    assert send(place.postfix.inside_port, Envelope.of("ann@hosp.test", "desk@hosp.test"), message).ok
+
+    (held,) = json.loads(place.host.gatepost("--json", "quarantine", "list").stdout)["held"]
+    place.host.gatepost("quarantine", "delete", held["id"])
+    assert held["recipients"] == ["desk@plain.test"]
+
+
 def test_postfix_reaches_the_sockets(place: Place) -> None:
     """Postfix's user may use the milter's and the policy service's socket, another user neither."""
     sockets = ["/var/spool/postfix/gatepost/milter.sock", "/run/gatepost-policy/policy.sock"]
@@ -144,6 +157,13 @@ def _beside(host: Host) -> list[tuple[str, str]]:
     ]
     assert all(owner.startswith("gatepost") for _, owner in owners)
     return owners
+
+
+def test_the_doctor_finds_nothing_wrong_with_the_site(place: Place) -> None:
+    """As root sees it every check of the site and of Postfix's way to the sockets passes."""
+    checks = json.loads(place.host.gatepost("--json", "doctor", check=False).stdout)["checks"]
+
+    assert [check for check in checks if check["status"] == "fail"] == []
 
 
 def test_secrets_are_for_nobody_else(place: Place) -> None:
