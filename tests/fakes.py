@@ -82,8 +82,18 @@ class World:
         names = b",".join(certificate.partition(b"|")[0] for certificate in certificates)
         return MemoryBody(b"ENCRYPTED TO " + names + b"\n" + b"".join(pieces).hex().encode() + b"\n")
 
-    def open(self, ciphertext: bytes, recipient: Address, sender: str) -> Opened | None:
+    def open(
+        self,
+        ciphertext: bytes,
+        recipient: Address,
+        sender: str,
+        *,
+        seconds: float,
+        on_wait: Callable[[], object],
+    ) -> Opened | None:
         assert ciphertext
+        assert seconds <= 60  # what the tests' budgets leave
+        on_wait()
         self.happens(f"open for {recipient.text} from {sender}")
         return self.opens.get(recipient.text)
 

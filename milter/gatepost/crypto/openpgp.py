@@ -4,7 +4,7 @@ OpenPGP as the gateway uses it: values, and the port that both engines implement
 `sequoia.py` is the fast engine inside the process, `gnupg_engine.py` the one that runs gpg. RFC 9580, RFC 4880.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -79,10 +79,20 @@ class Decryptor(Protocol):
 class Opener(Protocol):
     """Has mail opened by whoever holds the private keys. Thread-safe."""
 
-    def open(self, ciphertext: bytes, recipient: Address, sender: str) -> Opened | None:
+    def open(
+        self,
+        ciphertext: bytes,
+        recipient: Address,
+        sender: str,
+        *,
+        seconds: float,
+        on_wait: Callable[[], object],
+    ) -> Opened | None:
         """
         Decrypt with the keys of this recipient or of the recipient's domain, and verify against the keys of the
         sender's address (as in From:; empty if not known).
 
-        None where it cannot be decrypted, whatever the reason. Raises WorkerError where nobody answered.
+        None where it cannot be decrypted, whatever the reason. Waits for so many seconds at most, and calls
+        `on_wait` about every 5 s meanwhile; what that raises ends the wait. Raises WorkerError where nobody
+        answered.
         """

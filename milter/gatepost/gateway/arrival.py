@@ -62,7 +62,13 @@ class Arrivals:
         closed = []
         for recipient in recipients:
             budget.tick()
-            found = self._opener.open(ciphertext, recipient.alias or recipient.address, sender)
+            found = self._opener.open(
+                ciphertext,
+                recipient.alias or recipient.address,
+                sender,
+                seconds=budget.left(),
+                on_wait=budget.tick,
+            )
             if found is None:
                 closed.append(recipient)
             else:

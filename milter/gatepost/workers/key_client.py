@@ -4,9 +4,11 @@ The way to the key worker: asks it over its socket, keeps connections open, and 
 A worker that is down, slow or breaks off raises WorkerError, which is temporary: the message is tried again later.
 """
 
+import select
 import socket
 import time
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from gatepost.message.address import Address
 from gatepost.workers import frames
 
 _SECONDS = 90.0
+_TICK = 5.0  # seconds between two calls of on_wait
 _STATUSES = frozenset({"pass", "fail", "none"})
 
 
@@ -34,10 +37,19 @@ class KeyClient:
         """Ask whether the worker answers; raises WorkerError."""
         self._ask({"op": "ping"})
 
-    def open(self, ciphertext: bytes, recipient: Address, sender: str) -> Opened | None:
+    def open(
+        self,
+        ciphertext: bytes,
+        recipient: Address,
+        sender: str,
+        *,
+        seconds: float = _SECONDS,
+        on_wait: Callable[[], object] = lambda: None,
+    ) -> Opened | None:
         """Have a message opened for one recipient; None where it cannot be decrypted. Raises WorkerError."""
         request: dict[str, object] = {"op": "open", "recipient": recipient.text, "sender": sender}
-        head, plaintext = self._ask(request, ciphertext)
+        wait = _Wait(min(seconds, self._seconds), on_wait)
+        head, plaintext = self._ask(request, ciphertext, wait)
         if head["status"] == "undecryptable":
             return None
         found = head.get("verification")
@@ -54,11 +66,11 @@ class KeyClient:
         while self._idle:
             self._idle.pop().close()
 
-    def _ask(self, head: dict[str, object], payload: bytes = b"") -> tuple[dict[str, Any], bytes]:
-        deadline = time.monotonic() + self._seconds
-        answer = self._ask_idle(head, payload, deadline) or self._exchange(
-            self._connect(deadline), head, payload, deadline
-        )
+    def _ask(
+        self, head: dict[str, object], payload: bytes = b"", wait: "_Wait | None" = None
+    ) -> tuple[dict[str, Any], bytes]:
+        wait = wait or _Wait(self._seconds, lambda: None)
+        answer = self._ask_idle(head, payload, wait) or self._exchange(self._connect(wait), head, payload, wait)
         if answer is None:
             raise WorkerError("the key worker closed the connection without an answer; is it being restarted?")
         status = answer[0].get("status")
@@ -70,7 +82,7 @@ class KeyClient:
         raise WorkerError(text)
 
     def _ask_idle(
-        self, head: dict[str, object], payload: bytes, deadline: float
+        self, head: dict[str, object], payload: bytes, wait: "_Wait"
     ) -> tuple[dict[str, Any], bytes] | None:
         """Ask over a connection that is open already; None where there is none, or the worker has closed it."""
         try:
@@ -78,15 +90,15 @@ class KeyClient:
         except IndexError:
             return None
         try:
-            return self._exchange(connection, head, payload, deadline)
+            return self._exchange(connection, head, payload, wait)
         except WorkerError:
-            if time.monotonic() >= deadline:
+            if time.monotonic() >= wait.deadline:
                 raise
             return None
 
-    def _connect(self, deadline: float) -> socket.socket:
+    def _connect(self, wait: "_Wait") -> socket.socket:
         connection = socket.socket(socket.AF_UNIX)
-        connection.settimeout(max(deadline - time.monotonic(), 0.001))
+        connection.settimeout(wait.left())
         try:
             connection.connect(str(self._path))
         except OSError as error:
@@ -97,19 +109,20 @@ class KeyClient:
         return connection
 
     def _exchange(
-        self, connection: socket.socket, head: dict[str, object], payload: bytes, deadline: float
+        self, connection: socket.socket, head: dict[str, object], payload: bytes, wait: "_Wait"
     ) -> tuple[dict[str, Any], bytes] | None:
         try:
-            connection.settimeout(max(deadline - time.monotonic(), 0.001))
+            connection.settimeout(wait.left())
             frames.send(connection, head, payload)
-            answer = frames.receive(connection, deadline=deadline)
+            wait.until_readable(connection)
+            answer = frames.receive(connection, deadline=wait.deadline)
         except TimeoutError as error:
             connection.close()
-            raise WorkerError(f"the key worker did not answer within {self._seconds:.0f} s") from error
+            raise WorkerError(f"the key worker did not answer within {wait.seconds:.0f} s") from error
         except OSError as error:
             connection.close()
             raise WorkerError(f"the connection to the key worker broke: {error.strerror}") from error
-        except WorkerError:
+        except BaseException:  # what on_wait raises, too, leaves an answer under way
             connection.close()
             raise
         if answer is None or len(self._idle) == self._idle.maxlen:
@@ -118,3 +131,25 @@ class KeyClient:
         else:
             self._idle.append(connection)
         return answer
+
+
+class _Wait:
+    """One request's deadline; `on_wait` is called about every 5 s before it."""
+
+    def __init__(self, seconds: float, on_wait: Callable[[], object]) -> None:
+        self.seconds = seconds
+        self.deadline = time.monotonic() + seconds
+        self._on_wait = on_wait
+
+    def left(self) -> float:
+        """Give the seconds left, a little where there are none: a socket takes 0 for no waiting at all."""
+        return max(self.deadline - time.monotonic(), 0.001)
+
+    def until_readable(self, connection: socket.socket) -> None:
+        """Wait for the answer to begin; raises TimeoutError, and what `on_wait` raises."""
+        poll = select.poll()
+        poll.register(connection, select.POLLIN)
+        while not poll.poll(min(self.left(), _TICK) * 1000):
+            if time.monotonic() >= self.deadline:
+                raise TimeoutError
+            self._on_wait()

@@ -17,7 +17,7 @@ from gatepost.directory.key import Key, Trust, owners
 from gatepost.errors import CryptoError, StorageError, WorkerError
 from gatepost.message.address import Address, parse
 from gatepost.vault.held import key_context
-from gatepost.workers import frames
+from gatepost.workers import frames, key_client
 from gatepost.workers.key_client import KeyClient
 from gatepost.workers.keys import Callers, KeyHolder, KeyServer
 
@@ -206,6 +206,37 @@ def test_a_slow_worker_is_temporary(worker: Worker, path: Path) -> None:
     worker.decryptor.delay = 0.0
     assert client.open(b"annas:x", ANNA, "") is not None
     client.close()
+
+
+def test_a_message_waits_no_longer_than_its_budget(client: KeyClient, worker: Worker) -> None:
+    """The seconds that a message has left bound the wait, whatever the client's own are."""
+    worker.decryptor.delay = 2.0
+    start = time.monotonic()
+
+    with pytest.raises(WorkerError, match="within"):
+        client.open(b"annas:x", ANNA, "", seconds=0.2)
+
+    assert time.monotonic() - start < 1
+
+
+def test_a_wait_gives_signs_of_life(client: KeyClient, worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the worker works the mail server hears of it; what that raises ends the wait and mixes nothing up."""
+    monkeypatch.setattr(key_client, "_TICK", 0.05)
+    worker.decryptor.delay = 0.5
+    signs: list[float] = []
+
+    assert client.open(b"annas:x", ANNA, "", on_wait=lambda: signs.append(1)) is not None
+    assert len(signs) > 2
+
+    def over() -> None:
+        raise StorageError("over")
+
+    with pytest.raises(StorageError, match="over"):
+        client.open(b"annas:late", ANNA, "", on_wait=over)
+    worker.decryptor.delay = 0.0
+    opened = client.open(b"annas:x", ANNA, "")
+    assert opened is not None
+    assert b"late" not in opened.plaintext
 
 
 def test_a_broken_database_is_temporary(client: KeyClient, worker: Worker) -> None:
