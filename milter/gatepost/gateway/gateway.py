@@ -24,7 +24,7 @@ from gatepost.gateway.budget import Budget
 from gatepost.gateway.despatch import Despatch, Outgoing
 from gatepost.gateway.journal import Journal
 from gatepost.gateway.protection import Protection
-from gatepost.gateway.report import is_report
+from gatepost.gateway.report import Returned, is_report
 from gatepost.gateway.resume import Rungs, rest_of
 from gatepost.gateway.survey import Survey, Surveyor
 from gatepost.gateway.verdict import Reject, Verdict
@@ -101,8 +101,10 @@ class Gateway:
 
     def plan(self, transaction: Transaction, survey: Survey) -> Plan:
         """Decide, without doing anything."""
+        return self._plan(transaction, survey, self._surveyor.returned(transaction))
+
+    def _plan(self, transaction: Transaction, survey: Survey, returned: Returned | None) -> Plan:
         facts, view = survey.facts, survey.view.completed(transaction)
-        returned = self._surveyor.returned(transaction)
         if returned is not None and returned.cut is None:
             facts = tuple(replace(one, thread=True) for one in facts)
         known = tuple(
@@ -122,14 +124,15 @@ class Gateway:
         with self._journal.attempt(transaction, budget, inside=inside) as attempt:
             envelope = transaction.recipients
             transaction = _to(survey.facts, transaction)
-            plan = self.plan(transaction, survey)
+            returned = self._surveyor.returned(transaction)
+            plan = self._plan(transaction, survey, returned)
             if survey.needs_body and _may_spread(plan) and (entry := attempt.find()) is not None:
                 plan = rest_of(entry, plan, self._rungs(survey))
                 transaction = _to(plan.judgements, transaction)
             if plan.answer is Answer.REJECT:
                 self._despatch.record(transaction, plan, started=started, answer="reject")
                 return Reject(self._refusal(transaction, plan))
-            outgoing = self._outgoing(transaction, plan, budget)
+            outgoing = self._outgoing(transaction, plan, returned, budget)
             return self._despatch.send(
                 transaction, plan, outgoing, budget, attempt, started=started, envelope=envelope
             )
@@ -147,34 +150,39 @@ class Gateway:
         started = time.monotonic()
         survey = self.survey(transaction)
         transaction = replace(transaction, recipients=tuple(one.recipient for one in survey.facts))
-        plan = self.plan(transaction, survey)
+        returned = self._surveyor.returned(transaction)
+        plan = self._plan(transaction, survey, returned)
         refused = tuple(one for one in plan.judgements if one.treatment is Treatment.REJECT)
         if refused:
             left = tuple(one.recipient for one in plan.judgements if one.treatment is not Treatment.REJECT)
             if not left:
                 return refused
             return refused + self.release(replace(transaction, recipients=left), budget)
-        outgoing = self._outgoing(transaction, plan, budget)
+        outgoing = self._outgoing(transaction, plan, returned, budget)
         self._despatch.submit(transaction, plan, outgoing, budget, started=started)
         return plan.judgements
 
-    def _outgoing(self, transaction: Transaction, plan: Plan, budget: Budget) -> tuple[Outgoing, ...]:
+    def _outgoing(
+        self, transaction: Transaction, plan: Plan, returned: Returned | None, budget: Budget
+    ) -> tuple[Outgoing, ...]:
         """Build every copy that goes on; held ones go into the vault as they came."""
         built: list[Outgoing] = []
         for copy in plan.copies:
             if copy.treatment is Treatment.QUARANTINE:
                 continue
             if self._site.is_inside(transaction.client):
-                built.append(self._departing(transaction, copy, budget))
+                built.append(self._departing(transaction, copy, returned, budget))
             else:
                 built.extend(self._arriving(transaction, copy, budget))
         return tuple(built)
 
-    def _departing(self, transaction: Transaction, copy: Copy, budget: Budget) -> Outgoing:
+    def _departing(
+        self, transaction: Transaction, copy: Copy, returned: Returned | None, budget: Budget
+    ) -> Outgoing:
         form = self._protection.form(
             transaction, copy, budget, for_outsiders=not all(map(self._site.is_ours, copy.recipients))
         )
-        if copy.treatment is Treatment.PASS and (returned := self._surveyor.returned(transaction)) is not None:
+        if copy.treatment is Treatment.PASS and returned is not None:
             form = replace(form, body=returned.cut)
         return Outgoing(copy.recipients, form, in_place=copy.in_place, tls_route=copy.treatment is Treatment.TLS)
 

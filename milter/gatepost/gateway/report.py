@@ -25,6 +25,7 @@ _KEPT = frozenset({b"text/plain", b"message/delivery-status", b"message/disposit
     b"message/global-headers",
 }
 _MOST_PARTS = 8
+_MOST_TEXT = 8 << 10  # octets: room for what a mail server explains, not for a quoted letter
 _MESSAGE_ID = re.compile(
     rb"^(?:message-id|in-reply-to|references|resent-message-id|original-message-id)[ \t]*:"
     rb"((?:[^\r\n]|\r\n[ \t]){0,8000})",
@@ -51,21 +52,21 @@ def is_report(transaction: Transaction) -> bool:
     )
 
 
-def named_in(body: Body) -> tuple[Field, ...]:
+def named_in(body: bytes) -> tuple[Field, ...]:
     """Give the fields inside a report that name a Message-ID, wherever they stand in it."""
-    return tuple(Field(b"References", match) for match in _MESSAGE_ID.findall(body.read()))
+    return tuple(Field(b"References", match) for match in _MESSAGE_ID.findall(body))
 
 
-def cut(fields: Iterable[Field], body: Body) -> Body | None:
+def cut(fields: Iterable[Field], body: bytes) -> Body | None:
     """
     Cut a report's returned message to its header fields; everything else stays as it is.
 
-    None where a part is neither text, status nor returned message, or cannot be taken apart: what it holds is
-    then not known.
+    None where a part is neither text, status nor returned message, or cannot be taken apart, or is a text so long
+    that it may quote the message: what it holds is then not known.
     """
     kind = mime.content_type(fields)
     boundary = b"" if kind is None else kind.parameters.get(b"boundary", b"")
-    found = mime.split(body.read(), boundary, _MOST_PARTS)
+    found = mime.split(body, boundary, _MOST_PARTS)
     if found is None or not found.parts:
         return None
     parts = [_cut_part(part) for part in found.parts]
@@ -83,6 +84,8 @@ def _cut_part(part: bytes) -> bytes | None:
     fields, content = entity
     kind = mime.content_type(fields)
     media = b"text/plain" if kind is None and not fields else b"" if kind is None else kind.media
+    if media == b"text/plain" and len(content) > _MOST_TEXT:
+        return None
     if media in _KEPT:
         return part
     if media not in _RETURNED or mime.transfer_encoding(fields) not in {b"7bit", b"8bit", b"binary"}:

@@ -90,9 +90,10 @@ class Surveyor:
         """Give what a report returns of a protected message; None for all other mail."""
         if not (self._site.is_inside(transaction.client) and report.is_report(transaction)):
             return None
-        if not self.in_thread((*transaction.fields, *report.named_in(transaction.body))):
+        body = transaction.body.read()
+        if not self.in_thread((*transaction.fields, *report.named_in(body))):
             return None
-        return report.Returned(report.cut(transaction.fields, transaction.body))
+        return report.Returned(report.cut(transaction.fields, body))
 
     def _in_other_thread(self, transaction: Transaction) -> bool:
         """Tell whether it belongs to a protected thread that was there before this message was first tried."""

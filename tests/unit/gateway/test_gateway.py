@@ -313,6 +313,18 @@ canary
 """.replace(b"\n", b"\r\n")
 
 
+class CountedBody(MemoryBody):
+    """A body that counts how often it is read."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(data)
+        self.reads = 0
+
+    def read(self) -> bytes:
+        self.reads += 1
+        return super().read()
+
+
 class TestReports:
     @pytest.mark.parametrize(("media", "leaves"), [(b"message/rfc822", True), (b"application/zip", False)])
     def test_a_report_about_a_protected_message(
@@ -322,7 +334,9 @@ class TestReports:
         world.threads = {hashed("<1@partner.test>")}
         kind = Field(b"Content-Type", b" multipart/report; report-type=delivery-status; boundary=b")
         transaction = replace(
-            message("bob@partner.test", fields=(kind,), body=REPORT % media), sender=address.NULL_SENDER
+            message("bob@partner.test", fields=(kind,)),
+            sender=address.NULL_SENDER,
+            body=CountedBody(REPORT % media),
         )
 
         verdict = processed(gateway(), transaction)
@@ -330,6 +344,7 @@ class TestReports:
         if leaves:
             assert isinstance(verdict, Accept)
             assert verdict.form.body is not None
+            assert transaction.body.reads == 1
             assert b"canary" not in verdict.form.body.read()
             assert b"<1@partner.test>" in verdict.form.body.read()
         else:

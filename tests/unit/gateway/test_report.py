@@ -15,12 +15,14 @@ RETURNED = b"Content-Type: message/rfc822\r\n\r\n" + MESSAGE
 TEXT = b"Content-Type: text/plain\r\n\r\nIt did not go.\r\n"
 
 
-def report(*parts: bytes) -> MemoryBody:
-    return MemoryBody(b"".join(b"--b\r\n" + part + b"\r\n" for part in parts) + b"--b--\r\n")
+def report(*parts: bytes) -> bytes:
+    return b"".join(b"--b\r\n" + part + b"\r\n" for part in parts) + b"--b--\r\n"
 
 
 def transaction(sender: bytes = b"<>", kind: Field = KIND) -> Transaction:
-    return Transaction(Client(), address.parse(sender), (), (), (kind,), report(TEXT, STATUS, RETURNED))
+    return Transaction(
+        Client(), address.parse(sender), (), (), (kind,), MemoryBody(report(TEXT, STATUS, RETURNED))
+    )
 
 
 def test_a_returned_message_is_cut_to_its_header() -> None:
@@ -33,7 +35,7 @@ def test_a_returned_message_is_cut_to_its_header() -> None:
             TEXT,
             STATUS,
             b"Content-Type: text/rfc822-headers\r\n\r\nMessage-ID: <1@hosp.test>\r\nSubject: results\r\n",
-        ).read()
+        )
         == body.read()
     )
 
@@ -41,6 +43,8 @@ def test_a_returned_message_is_cut_to_its_header() -> None:
 @pytest.mark.parametrize(
     "parts",
     [
+        (TEXT + b"> quoted\r\n" * 1000, RETURNED),
+        (b"\r\n" + b"> quoted\r\n" * 1000, RETURNED),
         (TEXT, b"Content-Type: application/pdf\r\n\r\nx\r\n"),
         (TEXT, b"Content-Type: text/html\r\n\r\ncanary\r\n"),
         (TEXT, RETURNED.replace(b"\r\n\r\nMessage", b"\r\nContent-Transfer-Encoding: base64\r\n\r\nMessage")),
@@ -50,7 +54,7 @@ def test_a_returned_message_is_cut_to_its_header() -> None:
     ],
 )
 def test_what_is_not_known_is_not_let_through(parts: tuple[bytes, ...]) -> None:
-    """A part that is no text, status or returned message makes it impossible to cut."""
+    """A part that is no short text, status or returned message makes it impossible to cut."""
     assert cut((KIND,), report(*parts)) is None
 
 
