@@ -150,6 +150,11 @@ class _Proxy:
             _cut(source)
             _cut(target)
 
+    def cut(self) -> None:
+        """Cut every connection that is open; new ones are accepted as before."""
+        for one in tuple(self._open):
+            _cut(one)
+
     def _join(self, near: socket.socket) -> tuple[socket.socket, socket.socket]:
         raise NotImplementedError
 

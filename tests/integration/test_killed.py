@@ -42,6 +42,7 @@ class Watched:
 
     town: Town
     trap: Trap
+    listener: ListenerProxy
 
 
 @pytest.fixture(scope="module")
@@ -59,11 +60,11 @@ def watched() -> Iterator[Watched]:
         town.site.set("gateway.reinject", f"127.0.0.1:{port}")
         secrets = town.site.folder / "secrets"
         pems = {"listener_pem": secrets / "listener.pem", "client_pem": secrets / "client.pem"}
-        stack.enter_context(ListenerProxy(trap, port, listener, **pems))
+        proxy = stack.enter_context(ListenerProxy(trap, port, listener, **pems))
         stack.enter_context(town.postfix)
         stack.callback(town.site.stop)
         town.site.start()
-        yield Watched(town, trap)
+        yield Watched(town, trap, proxy)
 
 
 def _mail(word: str) -> bytes:
@@ -152,6 +153,48 @@ class TestKilledAtEachStep:
 
         counted(f"SIGKILL at {step}, in place: {struck} kills, {caught} messages stood there")
         assert caught >= 2 * _TOGETHER
+
+
+_ONE_HIDDEN = ("doc@hosp.test", "ann@pgp.test", "eve@pgp.test")  # eve stands in no field: a copy of her own
+
+
+def _send_one(watched: Watched, word: str) -> Counter[str]:
+    """Send a message that takes three copies until it is taken; count what each recipient got."""
+    town, got = watched.town, Counter[str]()
+    message = letter(
+        f"{word}\r\n", sender="sue@hosp.test", to="doc@hosp.test, ann@pgp.test", message_id=_id_of(word)
+    )
+    send_until_taken(town.postfix.inside_port, Envelope("sue@hosp.test", _ONE_HIDDEN), message, timeout=90)
+    assert watched.trap.struck.is_set()
+    town.postfix.wait_queue_empty(60)
+    for received in (one for sink in town.sinks for one in sink.messages):
+        if word.encode() in received.data:
+            assert received.addresses == ("doc@hosp.test",)
+        got.update(received.addresses)
+    return got
+
+
+class TestTwoCopies:
+    def test_killed_between_them(self, watched: Watched) -> None:
+        """Killed when the first copy was taken and before the second goes: everyone gets the message once."""
+        watched.town.site.restart()  # no connection is open: the first NOOP comes before the second copy
+        watched.town.clear()
+        watched.trap.arm("smtp>NOOP", lambda: watched.town.site.kill_service("milter"))
+
+        assert Counter(_ONE_HIDDEN) == _send_one(watched, canary())
+
+    def test_a_lost_reply(self, watched: Watched) -> None:
+        """Where the reply to a final dot is lost, that copy alone goes once more, and the record says so."""
+        watched.town.site.restart()
+        watched.town.clear()
+        watched.trap.arm("smtp<DOT", watched.listener.cut)
+        word = canary()
+
+        got = _send_one(watched, word)
+
+        twice = got - Counter(_ONE_HIDDEN)
+        assert twice.total() == 1
+        assert set(twice) == _told(watched.town, word)
 
 
 @pytest.mark.soak

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from gatepost.decision.demand import PROTECTING, Treatment
 from gatepost.decision.plan import Judgement
-from gatepost.errors import AliasError, GatepostError
+from gatepost.errors import AliasError, DeliveryError, GatepostError
 from gatepost.gateway.aliases import Aliases
 from gatepost.gateway.budget import Budget
 from gatepost.gateway.notices import Notice, Notices
@@ -57,7 +57,8 @@ class Telling:
             self._send(notice, budget)
         except GatepostError as error:  # the time may be up as well
             logger.error("a notice was not sent", recipient=_to(notice), cause=str(error))
-            self._take_back(notice)
+            if not (isinstance(error, DeliveryError) and error.uncertain):  # it may have gone
+                self._take_back(notice)
 
     def _send(self, notice: Notice, budget: Budget) -> None:
         ends = self._aliases.inside(notice.recipient)

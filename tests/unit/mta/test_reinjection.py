@@ -1,9 +1,20 @@
-"""What re-injection puts on the wire."""
+"""What re-injection puts on the wire, and what it knows when a listener fails."""
 
+import smtplib
+from pathlib import Path
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gatepost.mta.reinjection import _stuffed
+from gatepost.errors import DeliveryError
+from gatepost.gateway.budget import Budget
+from gatepost.gateway.submission import Submission
+from gatepost.message.address import parse
+from gatepost.message.body import MemoryBody
+from gatepost.message.field import Field
+from gatepost.message.transaction import Recipient
+from gatepost.mta.reinjection import Listener, Reinjection, _stuffed
 
 
 def unstuffed(wire: bytes) -> bytes:
@@ -22,3 +33,61 @@ def test_content_arrives_whole_and_never_ends_the_message(chunks: list[bytes]) -
     arrived = unstuffed(b"".join(_stuffed(iter(chunks))))
 
     assert arrived == (content if content.endswith(b"\r\n") else content + b"\r\n")
+
+
+class Line:
+    """A connection whose n-th reply is another; `None` cuts it, also what is sent after it."""
+
+    sock = None
+
+    def __init__(self, number: int, reply: tuple[int, bytes] | None) -> None:
+        self._replies: list[tuple[int, bytes] | None] = [(250, b"ok"), (250, b"ok"), (354, b"go on"), (250, b"ok")]
+        self._replies[number] = reply
+        self.sent = b""
+
+    def send(self, data: bytes) -> None:
+        self.sent += data
+
+    def getreply(self) -> tuple[int, bytes]:
+        reply = self._replies.pop(0)
+        if reply is None:
+            raise smtplib.SMTPServerDisconnected("gone")
+        return reply
+
+    def close(self) -> None:
+        """There is nothing to close."""
+
+
+@pytest.mark.parametrize(
+    ("number", "reply", "uncertain"),
+    [
+        (0, None, False),
+        (1, (550, b"no"), False),
+        (2, None, False),
+        (3, (451, b"later"), False),
+        (3, (550, b"no"), False),
+        (3, None, True),
+        (3, (-1, b"garbled"), True),
+    ],
+)
+def test_what_is_known_of_a_copy_that_failed(
+    monkeypatch: pytest.MonkeyPatch, number: int, reply: tuple[int, bytes] | None, uncertain: bool
+) -> None:
+    """Until the final dot, and where it was answered with a refusal, the copy surely was not taken (RFC 1047)."""
+    listener = Listener("127.0.0.1", 1)
+    reinjection = Reinjection(
+        plain=listener, tls=listener, hostname="gw", client_certificate=Path(), listener_certificate=Path()
+    )
+    monkeypatch.setattr(reinjection, "_connection", lambda *_: Line(number, reply))
+    submission = Submission(
+        parse(b"<a@b.test>"),
+        (),
+        (Recipient(parse(b"<c@d.test>")),),
+        (Field(b"Subject", b" x"),),
+        MemoryBody(b"x\r\n"),
+    )
+
+    with pytest.raises(DeliveryError) as raised:
+        reinjection.submit(submission, Budget(10, lambda: None))
+
+    assert uncertain is raised.value.uncertain
