@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 def why(
     ctx: typer.Context,
     name: Annotated[str, typer.Argument(metavar="QUEUEID|MESSAGE-ID", show_default=False)],
-    to: Annotated[str | None, typer.Option("--to", help="Only this recipient.")] = None,
+    to: Annotated[
+        str | None, typer.Option("--to", help="Only this recipient, or whom this alias leads to.")
+    ] = None,
 ) -> None:
     """Tell what was decided about a message, and how it went; exit status 1 if nothing is known of it."""
     from gatepost.app.store import open_events
@@ -26,10 +28,14 @@ def why(
     found = open_events(call.settings).find(name)
     if not found:
         raise GatepostError(f"nothing is recorded of {name}; give the mail server's queue ID or the Message-ID")
-    events = [one for one in found if to is None or one.recipient.lower() == to.lower()]
+    events = [one for one in found if to is None or to.lower() in _names(one)]
     if not events:
         raise GatepostError(f"nothing is recorded of {name} to {to}; without --to all its recipients are shown")
     call.emit({"events": [_as_json(one) for one in events]}, "\n".join(_text(one) for one in events))
+
+
+def _names(event: "Event") -> tuple[str, str]:
+    return event.recipient.lower(), str(event.detail.get("alias", "")).lower()
 
 
 def _moment(event: "Event") -> str:

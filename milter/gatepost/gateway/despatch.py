@@ -195,7 +195,7 @@ class Despatch:
                     treatment=one.treatment.value,
                     rules=one.rules,
                     reasons=one.reasons,
-                    detail=details.get(one.recipient, {}),
+                    detail=_detail(one.recipient, details.get(one.recipient, {})),
                 )
                 for one in plan.judgements
             ]
@@ -211,6 +211,10 @@ class Despatch:
             ],
             milliseconds=round((time.monotonic() - started) * 1000, 1),
         )
+
+
+def _detail(recipient: Recipient, known: Mapping[str, object]) -> Mapping[str, object]:
+    return known if recipient.alias is None else {**known, "alias": recipient.alias.text}
 
 
 def _threads(transaction: Transaction, plan: Plan, outgoing: Sequence[Outgoing]) -> list[ThreadRow]:

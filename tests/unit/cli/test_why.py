@@ -37,9 +37,9 @@ def config(tmp_path: Path) -> str:
                 treatment="openpgp",
                 rules=("tagged",),
                 reasons=("the subject asks for it", "a usable key"),
-                detail={"queued_as": "4ABC"},
+                detail={"queued_as": "4ABC"} | more,
             )
-            for recipient in ("bob@x.test", "carol@x.test")
+            for recipient, more in (("bob@x.test", {}), ("carol@x.test", {"alias": "away@hosp.test"}))
         ]
     )
     writer.close()
@@ -63,6 +63,12 @@ def test_json(config: str) -> None:
         "reasons": ["the subject asks for it", "a usable key"],
         "detail": {"queued_as": "4ABC"},
     }
+
+
+def test_alias(config: str) -> None:
+    """Whom an alias leads to is found by the alias as well."""
+    events = json.loads(invoke("-c", config, "why", "4XYZ", "--to", "Away@hosp.test", "--json").stdout)["events"]
+    assert [one["recipient"] for one in events] == ["carol@x.test"]
 
 
 def test_text(config: str) -> None:

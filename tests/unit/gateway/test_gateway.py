@@ -749,6 +749,7 @@ class TestAliases:
 
         assert isinstance(verdict, Accept)
         assert (at("away@hosp.test"),) == verdict.removed
+        assert [{}, {"queued_as": "Q1", "alias": "away@hosp.test"}] == [one.detail for one in world.events]
         assert [["bob@out.test"]] == sent_to(world)
 
     def test_its_copy_needs_the_body(self, world: World, gateway: Build) -> None:
