@@ -166,6 +166,15 @@ def test_the_doctor_finds_nothing_wrong_with_the_site(place: Place) -> None:
     assert [check for check in checks if check["status"] == "fail"] == []
 
 
+def test_the_doctor_tells_what_another_user_cannot_try(place: Place) -> None:
+    """As the milter's user it reports all the same: tables as that user may read them, what only root tries."""
+    doctor = ["runuser", "-u", "gatepost", "--", "gatepost", "--json", "doctor"]
+    checks = json.loads(place.host.run(*doctor, check=False).stdout)["checks"]
+
+    assert {check["status"] for check in checks if check["what"].startswith("aliases in ")} == {"ok"}
+    assert [check for check in checks if check["status"] == "warn" and check["remedy"] == "run doctor as root"]
+
+
 def test_secrets_are_for_nobody_else(place: Place) -> None:
     """No service's user reads a private half where it lies; systemd hands it to the key worker alone."""
     for user in ("gatepost", "gatepost-keys", "gatepost-policy", "postfix"):
