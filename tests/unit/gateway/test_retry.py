@@ -16,7 +16,7 @@ from gatepost.decision.ladder import Ladders
 from gatepost.decision.reader import read_rules
 from gatepost.directory.key import Trust
 from gatepost.errors import DeliveryError, StorageError, WorkerError
-from gatepost.gateway.aliases import Aliases
+from gatepost.gateway.aliases import Aliases, Destination
 from gatepost.gateway.arrival import Arrivals
 from gatepost.gateway.budget import Budget
 from gatepost.gateway.despatch import Despatch
@@ -262,6 +262,29 @@ class TestOneFault:
         assert set(got) == set(ALL)
         assert {one for one, times in got.items() if times > 1} <= mill.flagged()
         assert mill.in_clear() <= MAY_SEE_CLEAR
+
+
+class TestAliases:
+    @pytest.mark.parametrize("fault", FAULTS)
+    @pytest.mark.parametrize("at", range(1, MOST_STEPS + 1))
+    @pytest.mark.parametrize("beside", [(), (DOC,)])
+    def test_everyone_behind_an_alias_gets_it_once(
+        self, mill: Mill, at: int, fault: str, beside: tuple[str, ...]
+    ) -> None:
+        """Those behind an alias get the message once as well, whatever fails, and never in clear."""
+        mill.world.aliases["both@hosp.test"] = tuple(
+            Destination(address.parse(f"<{one}>".encode())) for one in ("ann@hosp.test", ONE, EVE)
+        )
+        transaction = message((*beside, "both@hosp.test"))
+        mill.fails(transaction, Strike(at, *FAULTS[fault]))
+        if not mill.in_place:
+            mill.now += timedelta(minutes=5)
+            mill.attempt(again(transaction))
+
+        got = mill.got()
+        assert set(got) == {*beside, "ann@hosp.test", ONE, EVE}
+        assert {one for one, times in got.items() if times > 1} <= mill.flagged()
+        assert mill.in_clear() <= {DOC, "ann@hosp.test"}
 
 
 @settings(max_examples=300, deadline=None)
