@@ -96,6 +96,7 @@ def main(folder: Path) -> None:
         mail=Script(folder),
         spool_directory=folder,
         max_seconds=30,
+        max_sessions=20,
         drain_seconds=10,
         ready=(folder / "ready").touch,
     )

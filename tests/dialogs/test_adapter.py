@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -319,3 +319,24 @@ class TestStop:
             talk.message(b"x")
             own_milter.process.send_signal(signal.SIGTERM)
             assert own_milter.process.wait(10) == 0
+
+
+def test_one_session_too_many_is_refused(own_milter: Milter) -> None:
+    """Beyond max_sessions a connection is closed and logged; where one ends another may begin."""
+    with ExitStack() as stack:
+        for _ in range(20):
+            stack.enter_context(dialog(own_milter.path)).connect()
+        with pytest.raises(_GONE), dialog(own_milter.path) as talk:
+            talk.connect()
+        assert own_milter.log().count("a session was refused") == 1
+
+    until(lambda: _serves(own_milter), 10, own_milter.log)
+
+
+def _serves(milter: Milter) -> bool:
+    try:
+        with dialog(milter.path) as talk:
+            talk.connect()
+            return _saw(talk.message(b"again"))["fields"] == ["Subject"]
+    except _GONE:
+        return False

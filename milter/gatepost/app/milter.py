@@ -30,6 +30,7 @@ def serve_milter(settings: Settings, ready: Callable[[], None]) -> None:
         mail=gateway,
         spool_directory=settings.gateway.spool,
         max_seconds=settings.gateway.max_seconds,
+        max_sessions=settings.gateway.max_sessions,
         drain_seconds=_DRAIN_SECONDS,
         ready=ready,
     )

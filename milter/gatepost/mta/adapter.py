@@ -67,12 +67,21 @@ class Session(Milter.Base):  # type: ignore[misc] # pymilter has no types
         self._peer = ""
         self._peer_name = ""
         self._receiving: Receiving | None = None
+        self._counted = False
 
     def negotiate(self, options: list[int]) -> int:
-        """Ask for just the steps that are used; refuse a mail server that cannot do what is needed."""
+        """
+        Ask for just the steps that are used; refuse a mail server that cannot do what is needed.
+
+        One session too many is refused as well: Postfix then puts its mail off (default_action).
+        """
         actions, steps, _, _ = options
         if actions & _ACTIONS != _ACTIONS or steps & _NEEDED != _NEEDED:
             logger.error("the mail server lacks milter actions or steps that Gatepost needs", actions=actions)
+            return int(Milter.REJECT)
+        self._counted = self._sessions.open()
+        if not self._counted:
+            logger.error("a session was refused: [gateway] max_sessions are open")
             return int(Milter.REJECT)
         self._actions = options[0] = _ACTIONS
         self._protocol = options[1] = steps & _WANTED
@@ -162,6 +171,9 @@ class Session(Milter.Base):  # type: ignore[misc] # pymilter has no types
     def close(self) -> int:
         """End of the connection."""
         self._drop()
+        if self._counted:
+            self._counted = False
+            self._sessions.close()
         return _CONTINUE
 
     def _silence(self, step: int) -> int:
@@ -218,6 +230,7 @@ def serve(
     mail: Mail,
     spool_directory: Path,
     max_seconds: float,
+    max_sessions: int,
     drain_seconds: float,
     ready: Callable[[], None],
 ) -> int:
@@ -226,7 +239,7 @@ def serve(
 
     libmilter takes SIGTERM itself and returns while messages are still being processed, so they are waited for.
     """
-    sessions = Sessions()
+    sessions = Sessions(max_sessions)
     Milter.factory = lambda: Session(
         mail=mail, sessions=sessions, spool_directory=spool_directory, max_seconds=max_seconds
     )

@@ -1,16 +1,32 @@
 """
-Messages under way: counted, so that a stop can wait for them.
+Sessions with the mail server, bounded in number, and messages under way, counted so that a stop can wait for them.
 """
 
 import threading
 
 
 class Sessions:
-    """Counts messages being processed, so that a stop can wait for them."""
+    """Counts sessions and messages. Thread-safe."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int) -> None:
+        """Take how many sessions there may be at one time."""
+        self._most = most
+        self._open = 0
         self._busy = 0
         self._idle = threading.Condition()
+
+    def open(self) -> bool:
+        """Note that a session begins; False, and nothing noted, where there are too many."""
+        with self._idle:
+            if self._open >= self._most:
+                return False
+            self._open += 1
+            return True
+
+    def close(self) -> None:
+        """Note that a session has ended."""
+        with self._idle:
+            self._open -= 1
 
     def enter(self) -> None:
         """Note that a message is being processed."""

@@ -132,6 +132,15 @@ def url(*schemes: str) -> AfterValidator:
     return AfterValidator(check)
 
 
+def vault_url(text: str) -> str:
+    """Check where the vault lies: `file:///path`; raises ValueError for object storage, too."""
+    if text.startswith("s3://"):
+        raise ValueError(f'"{text}": a vault in object storage is not built yet; use "file:///absolute/path"')
+    if not text.startswith("file://"):
+        raise ValueError(f'"{text}" is no URL of a known kind; allowed: "file://..."')
+    return text
+
+
 def resolver(text: str) -> str:
     """Check a resolver: `address` or `address#port`."""
     address, mark, number = text.partition("#")
@@ -141,6 +150,7 @@ def resolver(text: str) -> str:
     return text
 
 
+VaultUrl = Annotated[str, AfterValidator(vault_url)]
 Hostname = Annotated[str, AfterValidator(hostname)]
 DomainPattern = Annotated[str, AfterValidator(domain_pattern)]
 Network = Annotated[str, AfterValidator(network)]

@@ -125,8 +125,8 @@ class Database(Section):
 class Vault(Section):
     """Messages and files kept encrypted at rest."""
 
-    url: Annotated[str, kinds.url("file", "s3")] = f"file://{_STATE}/vault"
-    """Where blobs lie: file:///path or s3://bucket/prefix."""
+    url: kinds.VaultUrl = f"file://{_STATE}/vault"
+    """Where blobs lie: file:///path."""
     keep_days: Annotated[int, Field(ge=1)] = 180
     """Days until a message expires."""
 

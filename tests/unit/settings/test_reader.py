@@ -79,6 +79,7 @@ def test_the_encrypt_ladder_takes_only_what_encrypts(write: Write, rung: str) ->
         ("keys", 'socket = "inet:99@localhost"'),
         ("database", 'url = "mysql://x"'),
         ("vault", 'url = "/var/vault"'),
+        ("vault", 'url = "s3://bucket/prefix"'),
         ("dns", 'resolvers = ["localhost"]'),
         ("openpgp", 'engine = "pgp"'),
         ("ladder", "tls = []"),
@@ -104,6 +105,13 @@ def test_values_that_contradict_each_other_are_refused(write: Write, line: str, 
     (fault,) = faults(write(f"{MINIMAL}{line}\n"))
     assert fault.startswith("[gateway]: ")
     assert told in fault
+
+
+def test_a_vault_in_object_storage_is_refused(write: Write) -> None:
+    """What is not built yet is told when the settings are read, with what to use."""
+    (fault,) = faults(write(f'{MINIMAL}[vault]\nurl = "s3://bucket/prefix"\n'))
+    assert "not built yet" in fault
+    assert "file:///" in fault
 
 
 def test_a_wrong_domain_is_one_fault(write: Write) -> None:
