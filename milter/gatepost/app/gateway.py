@@ -24,6 +24,7 @@ from gatepost.decision.plan import Plan
 from gatepost.decision.reader import read_rules
 from gatepost.decision.release import for_release
 from gatepost.directory.key import Trust
+from gatepost.errors import AddressError
 from gatepost.gateway.alias_resolver import Resolver
 from gatepost.gateway.aliases import Aliases, nowhere_else
 from gatepost.gateway.arrival import Arrivals
@@ -176,9 +177,14 @@ def explain(
     subject: str | None,
     client: Client | None,
 ) -> Plan:
-    """Decide about a message without sending anything."""
+    """Decide about a message without sending anything; raises AddressError for a recipient that is refused."""
     gateway = gateway_of(settings, open_database(settings.database.url))
     transaction = rehearse(
         raw, site=site_of(settings), sender=sender, recipients=recipients, subject=subject, client=client
     )
+    for one in transaction.recipients:
+        try:
+            gateway.check_recipient(one.address)
+        except AddressError as error:
+            raise AddressError(f"the milter would refuse the recipient {one.address}: {error}") from error
     return gateway.plan(transaction, gateway.survey(transaction))

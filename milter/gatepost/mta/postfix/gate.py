@@ -14,6 +14,11 @@ from gatepost.errors import ConfigError
 
 _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 
+_REMEDY = (
+    "restore it from a backup, or copy the file of this name from the secrets of a new site (`gatepost init DIR`),"
+    " then run `gatepost setup postfix --apply`"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Gate:
@@ -45,7 +50,7 @@ def fingerprint(pem: Path) -> str:
     try:
         found = _CERTIFICATE.search(pem.read_text(encoding="ascii", errors="replace"))
     except OSError as error:
-        raise ConfigError(f"{pem}: cannot be read ({error.strerror}): `gatepost init` makes it") from None
+        raise ConfigError(f"{pem}: cannot be read ({error.strerror}): {_REMEDY}") from None
     if found is None:
-        raise ConfigError(f"{pem}: holds no certificate: `gatepost secret rotate` makes a new one")
+        raise ConfigError(f"{pem}: holds no certificate: {_REMEDY}")
     return hashlib.sha256(ssl.PEM_cert_to_DER_cert(found[0])).digest().hex(":").upper()
