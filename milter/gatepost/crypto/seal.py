@@ -50,11 +50,6 @@ def new_pair() -> tuple[bytes, bytes]:
     return private.private_bytes_raw(), private.public_key().public_bytes_raw()
 
 
-def public_half(private: bytes) -> bytes:
-    """Give the public half of a raw X25519 private key; raises CryptoError if it is none."""
-    return _private_key(private).public_key().public_bytes_raw()
-
-
 def wrap(public: bytes, secret: bytes, context: bytes) -> bytes:
     """
     Encrypt a short secret to a raw X25519 public key; opens only under the same context.

@@ -16,7 +16,6 @@ class Answer(StrEnum):
 
     ACCEPT = "accept"
     DISCARD = "discard"
-    TEMPFAIL = "tempfail"
     REJECT = "reject"
 
 

@@ -56,13 +56,12 @@ class _Reading:
         self.places: dict[str, str] = {}
         self.tags: list[str] = []
         self.needs_body = False
-        self.needs_size = False
 
     def result(self) -> RuleSet:
         """Give the rules; raises ConfigError if there was a fault."""
         if self.faults:
             raise ConfigError(*self.faults)
-        return RuleSet(tuple(self.rules), Tags.of(self.tags), self.needs_body, self.needs_size)
+        return RuleSet(tuple(self.rules), Tags.of(self.tags), self.needs_body)
 
     def file(self, path: Path) -> None:
         """Read one file."""
@@ -98,7 +97,6 @@ class _Reading:
         self.rules.append(rule)
         self.tags += parsed.tags
         self.needs_body |= parsed.detects
-        self.needs_size |= parsed.sizes
 
 
 class _Entry:
@@ -110,7 +108,6 @@ class _Entry:
         self.faults: list[str] = []
         self.tags: list[str] = []
         self.detects = False
-        self.sizes = False
 
     def fault(self, text: str) -> None:
         """Note what is wrong."""
@@ -236,11 +233,6 @@ class _Entry:
         self.tags += words
         return conditions.SubjectTag(frozenset(words))
 
-    def size_over(self, value: object, _where: str) -> Condition:
-        """Read a size in octets."""
-        self.sizes = True
-        return conditions.SizeOver(_count(value, 0))
-
     def several(self, value: object, where: str) -> tuple[Condition, ...]:
         """Read a list of tables of conditions."""
         if not isinstance(value, list) or not value:
@@ -316,7 +308,7 @@ _READERS: Mapping[str, Callable[[_Entry, object, str], Condition | None]] = {
     "authenticated": _Simple(lambda value: conditions.Authenticated(_flag(value))),
     "recipients_over": _Simple(lambda value: conditions.RecipientsOver(_count(value, 0))),
     "subject_tag": _Entry.subject_tag,
-    "size_over": _Entry.size_over,
+    "size_over": _Simple(lambda value: conditions.SizeOver(_count(value, 0))),
     "all": lambda entry, value, where: conditions.AllOf(entry.several(value, where)),
     "any": lambda entry, value, where: conditions.AnyOf(entry.several(value, where)),
     "not": _Entry.negated,

@@ -38,13 +38,8 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class RuleSet:
-    """
-    All rules, files by name, rules by position.
-
-    `needs_body` tells that a rule asks for finds, `needs_size` that one asks for the size.
-    """
+    """All rules, files by name, rules by position; `needs_body` tells that one asks for finds."""
 
     rules: tuple[Rule, ...] = ()
     tags: Tags = field(default_factory=lambda: Tags.of(()))
     needs_body: bool = False
-    needs_size: bool = False

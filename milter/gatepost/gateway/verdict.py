@@ -27,17 +27,10 @@ class Discard:
 
 
 @dataclass(frozen=True, slots=True)
-class TempFail:
-    """Ask the client to try again later; nothing has left that a second try would not account for."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
 class Reject:
     """Refuse for good: 550 5.7.1 with `lines` telling the sender each recipient and what to do."""
 
     lines: tuple[str, ...]
 
 
-Verdict = Accept | Discard | TempFail | Reject
+Verdict = Accept | Discard | Reject

@@ -20,7 +20,7 @@ import Milter
 from gatepost.errors import AddressError, cause
 from gatepost.gateway.budget import Budget
 from gatepost.gateway.survey import Survey
-from gatepost.gateway.verdict import Accept, Discard, Reject, TempFail, Verdict
+from gatepost.gateway.verdict import Accept, Discard, Reject, Verdict
 from gatepost.log import logger
 from gatepost.message import address
 from gatepost.message.address import Address
@@ -203,8 +203,6 @@ class Session(Milter.Base):  # type: ignore[misc] # pymilter has no types
             case Reject(lines=lines):
                 self.setreply("550", "5.7.1", *(_reply_line(line) for line in lines[:_REPLY_LINES]))
                 return int(Milter.REJECT)
-            case TempFail():
-                return self._tempfail()
 
     def _refuse(self, enhanced: str, text: str) -> int:
         self.setreply("553", enhanced, _reply_line(text))

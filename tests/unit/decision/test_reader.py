@@ -47,11 +47,11 @@ always = true
     assert (found.name, found.demand, found.ladder) == ("all of it", Demand.QUARANTINE, (Treatment.OPENPGP,))
     assert (found.mark, found.notify, found.pilot, found.tls_protects) == (False, True, True, False)
     assert (found.always, found.detects, found.comes_second) == (True, True, False)
-    assert (rules.tags.words, rules.needs_body, rules.needs_size) == (("[x]",), True, True)
+    assert (rules.tags.words, rules.needs_body) == (("[x]",), True)
 
 
 def test_defaults(rules_of: Read) -> None:
-    """A rule without flags marks, tells nobody, has effect, and needs neither body nor size."""
+    """A rule without flags marks, tells nobody, has effect, and needs no body."""
     rules = rules_of(rule())
 
     found = rules.rules[0]
@@ -62,7 +62,7 @@ def test_defaults(rules_of: Read) -> None:
         False,
         True,
     )
-    assert (rules.needs_body, rules.needs_size) == (False, False)
+    assert not rules.needs_body
 
 
 def test_files_by_name_rules_by_position(tmp_path: Path) -> None:
