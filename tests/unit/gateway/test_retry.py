@@ -20,7 +20,7 @@ from gatepost.gateway.aliases import Aliases, Destination
 from gatepost.gateway.arrival import Arrivals
 from gatepost.gateway.budget import Budget
 from gatepost.gateway.despatch import Despatch
-from gatepost.gateway.entry import Entry, Lease
+from gatepost.gateway.entry import Entry, Lease, Progress
 from gatepost.gateway.gateway import Gateway
 from gatepost.gateway.journal import Journal
 from gatepost.gateway.notices import Notices
@@ -367,10 +367,31 @@ class TestRetry:
         """The lease keeps another try out until the first has ended or its time is over."""
         mill.fails(message(), Strike(10**6, Killed()))
         key, (entry, lease, at) = next(iter(mill.rows.rows.items()))
-        mill.rows.rows[key] = (replace(entry, settled=False), replace(lease, until=mill.now + timedelta(60)), at)
+        begun = replace(entry, settled=False, progress=(Progress(),) * len(entry.progress))
+        mill.rows.rows[key] = (begun, replace(lease, until=mill.now + timedelta(60)), at)
 
+        built = mill.world.happened.count("encrypt")
         with pytest.raises(DeliveryError, match="another try"):
             mill.attempt(again(message()))
+        assert built == mill.world.happened.count("encrypt")
+
+    def test_a_milter_that_was_killed_hinders_nobody(self, mill: Mill) -> None:
+        """Started anew, it frees what it held: the client's next try need not wait for the lease to run out."""
+        submits = [number for number, what in enumerate(steps(), 1) if what == "submit"]
+        mill.fails(message(), Strike(submits[0], Killed()))
+
+        mill.attempt(again(message()))
+
+        assert set(ALL) == set(mill.got())
+
+    def test_killed_in_the_notice(self, mill: Mill) -> None:
+        """All copies are settled before anybody is told, so a kill there brings no second one of any."""
+        submits = [number for number, what in enumerate(steps(), 1) if what == "submit"]
+        mill.fails(message(), Strike(submits[-1], Killed()))
+
+        mill.attempt(again(message()))
+
+        assert Counter(dict.fromkeys(ALL, 1)) == mill.got()
 
     def test_two_first_tries_at_once(self, mill: Mill) -> None:
         """Of two tries that both find nothing, one writes the entry; the other sends nothing."""
@@ -410,6 +431,7 @@ class TestRetry:
         mill.attempt(again(message(fields=later)))
 
         assert Counter(dict.fromkeys(ALL, 2)) == mill.got()
+        assert set(ALL) == mill.flagged()
 
     def test_before_the_verdict_a_message_without_id_is_known(self, mill: Mill) -> None:
         """What the mail server made from our queue ID does not hide that it is the same message."""
