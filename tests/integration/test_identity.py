@@ -53,7 +53,7 @@ def messages(request: pytest.FixtureRequest) -> Mapping[str, bytes]:
     """Give the messages of a run by name; none is left out."""
     found = golden.messages() if request.param == "golden" else corpus.corpora()
     if not found:
-        pytest.skip("lacks the corpora: $GATEPOST_CORPORA names no directory of sample mail")
+        pytest.skip("lacks the corpora")
     return found
 
 

@@ -174,10 +174,13 @@ def test_wrong_authority_defers(town: Town, authority_file: str, tmp_path: Path)
     assert sink.messages == []
 
 
-def test_unreadable_authority_defers(town: Town) -> None:
-    """A row whose CA file is not there defers."""
+def test_vanished_authority_defers(town: Town, authority_file: str, tmp_path: Path) -> None:
+    """A row whose CA file was there and is gone defers."""
     domain, sink, nexthop = town.receiver(town.authority.issue("localhost"))
-    town.partners.add(Partner(domain, tls="verify", tls_ca="/nowhere/ca.pem", nexthop=nexthop))
+    gone = tmp_path / "ca.pem"
+    gone.write_bytes(Path(authority_file).read_bytes())
+    town.partners.add(Partner(domain, tls="verify", tls_ca=str(gone), nexthop=nexthop))
+    gone.unlink()
     town.mail(domain)
     town.deferral(domain)
     assert sink.messages == []
