@@ -88,7 +88,19 @@ def ciphertext(fields: Iterable[Field], body: Body, *, inline: bool) -> bytes | 
     `inline`: a text body that is nothing but one armored message counts too.
     """
     fields = tuple(fields)
+    return _ciphertext(fields, _media(fields), body, inline=inline)
+
+
+def is_encrypted(fields: Iterable[Field], body: Body) -> bool:
+    """Tell whether the message is truly encrypted: OpenPGP packets or an enveloped CMS, and nothing beside it."""
+    fields = tuple(fields)
     media = _media(fields)
+    if media in _CMS:
+        return body.size <= MAX_CIPHERTEXT and _is_enveloped(fields, body.read())
+    return _ciphertext(fields, media, body, inline=True) is not None
+
+
+def _ciphertext(fields: tuple[Field, ...], media: bytes, body: Body, *, inline: bool) -> bytes | None:
     if body.size > MAX_CIPHERTEXT:
         return None
     if media == b"multipart/encrypted":
@@ -98,14 +110,6 @@ def ciphertext(fields: Iterable[Field], body: Body, *, inline: bool) -> bytes | 
     else:
         return None
     return found if found is not None and _is_message(found) else None
-
-
-def is_encrypted(fields: Iterable[Field], body: Body) -> bool:
-    """Tell whether the message is truly encrypted: OpenPGP packets or an enveloped CMS, and nothing beside it."""
-    fields = tuple(fields)
-    if _media(fields) in _CMS:
-        return body.size <= MAX_CIPHERTEXT and _is_enveloped(fields, body.read())
-    return ciphertext(fields, body, inline=True) is not None
 
 
 def open_entity(plaintext: bytes) -> tuple[tuple[Field, ...], bytes]:

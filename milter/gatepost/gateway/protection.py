@@ -67,13 +67,17 @@ class Protection:
 
 def replaced_content(fields: Iterable[Field], content: Iterable[Field]) -> Iterator[Edit]:
     """Put other content fields (RFC 2045 section 3: `Content-*`) in the place of all that the header has."""
+    fields, new = tuple(fields), list(content)
     seen: dict[bytes, int] = {}
     for field in fields:
         key = field.key
         if key.startswith(b"content-"):
             seen[key] = seen.get(key, 0) + 1
-            yield Change(field.name, seen[key], None)
-    for field in content:
+            replacement = next((one for one in new if one.key == key), None)
+            if replacement is not None:
+                new.remove(replacement)
+            yield Change(field.name, seen[key], replacement.value if replacement else None)
+    for field in new:
         yield Append(field.name, field.value)
     if not named(fields, b"mime-version"):
         yield Append(b"MIME-Version", b" 1.0")
