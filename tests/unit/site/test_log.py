@@ -13,8 +13,9 @@ from gatepost import log
 @pytest.fixture(autouse=True)
 def restored() -> Iterator[None]:
     """Leave the process's log as it was."""
+    before = structlog.get_config()
     yield
-    structlog.reset_defaults()
+    structlog.configure(**before)
 
 
 def written(form: str, *, debug: bool = False) -> tuple[structlog.typing.FilteringBoundLogger, io.StringIO]:
