@@ -32,6 +32,7 @@ _AUTOMATIC_LOCAL = re.compile(
 _BULK = re.compile(rb"(?i)\s*(bulk|list|junk)\b")
 _MAX_LISTED = 100
 _MAX_SUBJECT = 200
+_MAX_REASON = 400
 _SUBJECT_OCTETS = 4096
 
 
@@ -170,7 +171,7 @@ def _held_text(
         f"From:    {transaction.sender}",
         "",
         "Held for:",
-        *_listed([f"{address.text}: {_one_line(reason)}" for address, reason in held]),
+        *_listed([f"{address.text}: {_one_line(reason, _MAX_REASON)}" for address, reason in held]),
         "",
     ]
     if went:
@@ -210,9 +211,10 @@ def _listed(texts: Sequence[str]) -> list[str]:
     return lines
 
 
-def _one_line(text: str) -> str:
-    """Keep what people wrote from adding lines or terminal codes to a notice."""
-    return "".join(char if char.isprintable() else " " for char in text[:_MAX_SUBJECT]).strip()
+def _one_line(text: str, limit: int = _MAX_SUBJECT) -> str:
+    """Keep what people wrote from adding lines or terminal codes to a notice; what is cut is seen to be."""
+    shown = text if len(text) <= limit else text[: limit - 1] + "…"
+    return "".join(char if char.isprintable() else " " for char in shown).strip()
 
 
 def _encoded(text: str) -> tuple[str, bytes]:

@@ -7,6 +7,7 @@ from email import message_from_bytes, policy
 
 import pytest
 
+from gatepost.gateway import notices
 from gatepost.gateway.notices import Notice, Notices, is_automatic
 from gatepost.message.address import NULL_SENDER, Address, parse
 from gatepost.message.body import MemoryBody
@@ -179,3 +180,11 @@ def test_very_many_recipients(desk: Desk) -> None:
     notice = desk.notices.held(MESSAGE, subject="", held=many, went=[], keep=timedelta(days=7), inside=True)
     assert "and 400 more" in notice.body.read().decode()
     assert notice.body.size < 50_000
+
+
+def test_a_reason_stands_whole_and_a_cut_is_seen() -> None:
+    """Whoever is told why a copy is held reads every rung; only what is absurdly long is cut, visibly."""
+    reason = "; ".join(f"rung {number}: no key" for number in range(20))
+
+    assert reason == notices._one_line(reason, notices._MAX_REASON)
+    assert notices._one_line("x" * 300) == "x" * 199 + "…"
