@@ -208,7 +208,7 @@ class TestBounces:
         assert send(pair.clinic.postfix.outside_port, Envelope.of(SUE, BOB, EVE), message).ok
 
         bounces = pair.hosp.mailboxes.wait_for(2)
-        opened = next(one for one in bounces if BOB.encode() in one.body.partition(b"Reporting-MTA")[2])
+        opened = next(one for one in bounces if f"Final-Recipient: rfc822; {BOB}".encode() in one.body)
         assert b"text/rfc822-headers" in opened.data.lower()
         assert word.encode() not in pair.hosp.tap.seen
         assert b"BEGIN PGP MESSAGE" not in opened.data
