@@ -6,7 +6,9 @@ PYTHON3 ?= python3
 PY := .venv/bin/python
 PREFIX ?= /usr/local
 DESTDIR ?=
+EXTRAS ?=
 PACKAGES := postfix libmilter-dev gcc python3-dev python3-venv gnupg opendkim opendkim-tools openssl procps
+TEST_PACKAGES := postgresql
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -17,7 +19,7 @@ check: .venv/.ready  ## lint, types, fast tests
 	.venv/bin/mypy milter lab bench
 	$(PY) -m pytest -q -n 2 -m "not real and not soak"
 
-test: system .venv/.ready  ## the whole test suite; installs what is missing
+test: test-system .venv/.ready  ## the whole test suite; installs what is missing
 	$(PY) -m pytest -n 2 -m "not soak"
 
 demo: system .venv/.ready  ## a private site, sample mail, what arrived; KEEP=1 leaves it running, STOP=1 ends that
@@ -28,7 +30,7 @@ bench: system .venv/.ready  ## messages a second and CPU, beside Postfix alone a
 	$(PY) -m bench.partners
 	$(PY) -m bench.decision
 
-soak: system .venv/.ready  ## the long tests
+soak: test-system .venv/.ready  ## the long tests
 	$(PY) -m pytest -n 2 -m soak
 
 docs: .venv/.ready  ## write docs/settings.md, docs/man/ and sql/schema.*.sql from the code
@@ -36,12 +38,14 @@ docs: .venv/.ready  ## write docs/settings.md, docs/man/ and sql/schema.*.sql fr
 	for dialect in sqlite postgresql; do .venv/bin/gatepost db sql $$dialect > sql/schema.$$dialect.sql || exit 1; done
 
 lock: .venv/.ready  ## pin every package anew
-	$(PY) -m piptools compile --upgrade --allow-unsafe --strip-extras --extra test --output-file lock.txt \
+	$(PY) -m piptools compile --upgrade --allow-unsafe --strip-extras --extra postgresql --extra test \
+		--output-file lock.txt \
 		--no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-header setup.cfg
 
-install: system  ## into PREFIX, staged under DESTDIR: program, units, rules, man pages
+install: system  ## into PREFIX, staged under DESTDIR: program, units, rules, man pages; EXTRAS=postgresql adds its driver
 	$(PYTHON3) -m venv $(DESTDIR)$(PREFIX)/lib/gatepost
-	$(DESTDIR)$(PREFIX)/lib/gatepost/bin/python -m pip install -q --disable-pip-version-check -c lock.txt .
+	$(DESTDIR)$(PREFIX)/lib/gatepost/bin/python -m pip install -q --disable-pip-version-check -c lock.txt \
+		.$(if $(EXTRAS),[$(EXTRAS)])
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)/etc/gatepost/rules
 	printf '#!/bin/sh\nexec $(PREFIX)/lib/gatepost/bin/python -P -m gatepost "$$@"\n' > $(DESTDIR)$(PREFIX)/bin/gatepost
 	chmod 755 $(DESTDIR)$(PREFIX)/bin/gatepost
@@ -58,10 +62,13 @@ install: system  ## into PREFIX, staged under DESTDIR: program, units, rules, ma
 system:
 	@.ci/packages $(PACKAGES)
 
+test-system: system
+	@.ci/packages $(TEST_PACKAGES)
+
 .venv/.ready: lock.txt setup.cfg pyproject.toml | system
 	[ -x $(PY) ] || $(PYTHON3) -m venv .venv
 	$(PY) -m pip install -q --disable-pip-version-check -r lock.txt
 	$(PY) -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-.PHONY: help check test demo bench soak docs lock install system
+.PHONY: help check test demo bench soak docs lock install system test-system

@@ -14,7 +14,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 
-from gatepost.app.store import open_database, upgrade_database
+from gatepost.app.store import upgrade_database
 from gatepost.db.engine import Database
 from gatepost.db.partners import SqlPartners
 from gatepost.message.address import parse
@@ -35,8 +35,7 @@ def main() -> None:
     """Fill a table, ask it, print the percentiles."""
     with tempfile.TemporaryDirectory() as directory:
         url = f"sqlite:///{directory}/gatepost.db"
-        upgrade_database(url)
-        database = open_database(url)
+        upgrade_database(database := Database(url))
         with database.writing() as connection:
             connection.exec_driver_sql(_FILL, (ROWS,))
         wall, cpu = zip(*_measure(database), strict=True)

@@ -5,6 +5,7 @@ The site's secrets: files of a directory, or systemd credentials of the same nam
   keys.pub, vault.pub  their public halves, raw; no secrets
   client.pem           Gatepost's key and certificate towards the re-injection listeners
   listener.pem         the listeners' key and certificate, for Postfix
+  database             the password of a PostgreSQL database, if it has one; one line of text
 
 A credential in $CREDENTIALS_DIRECTORY wins over the file in the directory. A secret file that its group or others
 may touch is refused, as is one that is missing: a fault of the site is told before the first message.
@@ -18,6 +19,7 @@ from gatepost.errors import ConfigError
 PAIRS = ("keys", "vault")
 CLIENT = "client.pem"
 LISTENER = "listener.pem"
+DATABASE = "database"
 FILES = (*PAIRS, *(f"{name}.pub" for name in PAIRS), CLIENT, LISTENER)
 KEY_SIZE = 32
 _SHARED = 0o077  # any right of group or others
@@ -60,6 +62,21 @@ def locate(name: str, directory: Path) -> Path:
 def read(name: str, directory: Path) -> Secret:
     """Read the private half of a pair; raises ConfigError."""
     return Secret(_octets(name, directory))
+
+
+def read_password(directory: Path) -> str:
+    """Read the database's password; empty if the site has none. Raises ConfigError."""
+    places = {directory, Path(os.environ.get("CREDENTIALS_DIRECTORY") or directory)}
+    if not any((place / DATABASE).exists() for place in places):
+        return ""
+    path = locate(DATABASE, directory)
+    try:
+        password = path.read_bytes().decode("utf-8", "replace").removesuffix("\n")
+    except OSError as error:
+        raise ConfigError(_unreadable(path, error)) from None
+    if not password or not password.isprintable() or "\ufffd" in password:
+        raise ConfigError(f"{path}: holds no password; write it there in UTF-8, on one line")
+    return password
 
 
 def read_public(name: str, directory: Path) -> bytes:

@@ -5,7 +5,7 @@ Wires the checks of `gatepost doctor`.
 from pathlib import Path
 
 from gatepost.app.gateway import site_of
-from gatepost.app.store import gate, open_database, upgrade_database
+from gatepost.app.store import database_of, gate, open_database, upgrade_database
 from gatepost.decision.reader import read_rules
 from gatepost.mta import doctor, finding
 from gatepost.mta.finding import Finding
@@ -24,8 +24,8 @@ def examine(settings: Settings) -> list[Finding]:
     return [
         *finding.trial(
             "database",
-            lambda: open_database(settings.database.url).close(),
-            lambda: upgrade_database(settings.database.url),
+            lambda: open_database(settings).close(),
+            lambda: upgrade_database(database_of(settings)),
         ),
         *finding.trial("rules", lambda: read_rules(settings.rules.directory, frozenset())),
         *doctor.secret_checks(settings.secrets.directory),

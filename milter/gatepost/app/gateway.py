@@ -136,7 +136,7 @@ def notices_of(settings: Settings, database: Database) -> Notices:
 @contextmanager
 def releasing(settings: Settings) -> Iterator[Release]:
     """Open what releases held copies; what it recorded is written at the end."""
-    database = open_database(settings.database.url)
+    database = open_database(settings)
     gateway = gateway_of(settings, database, releasing=True)
     key_worker = key_client_of(settings)
     try:
@@ -178,7 +178,7 @@ def explain(
     client: Client | None,
 ) -> Plan:
     """Decide about a message without sending anything; raises AddressError for a recipient that is refused."""
-    gateway = gateway_of(settings, open_database(settings.database.url))
+    gateway = gateway_of(settings, open_database(settings))
     transaction = rehearse(
         raw, site=site_of(settings), sender=sender, recipients=recipients, subject=subject, client=client
     )

@@ -33,7 +33,7 @@ def key_client_of(settings: Settings) -> KeyClient:
 def keyring_of(settings: Settings) -> Keyring:
     """Give the key table as administrators edit it; raises ConfigError."""
     return Keyring(
-        table=KeyTable(open_database(settings.database.url)),
+        table=KeyTable(open_database(settings)),
         reader=SequoiaEncryptor(),
         maker=GnupgKeys(settings.openpgp.gpg),
         public=lambda: secrets.read_public("keys", settings.secrets.directory),
@@ -43,7 +43,7 @@ def keyring_of(settings: Settings) -> Keyring:
 
 def serve_keys(settings: Settings, ready: Callable[[], None]) -> None:
     """Serve private-key operations until SIGTERM or SIGINT; calls `ready` once the socket is there."""
-    database = open_database(settings.database.url)
+    database = open_database(settings)
     decryptor = GnupgDecryptor(settings.openpgp.gpg)
     holder = KeyHolder(
         own=KeyTable(database),

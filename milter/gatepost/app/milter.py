@@ -16,7 +16,7 @@ _DRAIN_SECONDS = 20.0
 
 def serve_milter(settings: Settings, ready: Callable[[], None]) -> None:
     """Serve the milter until SIGTERM; messages under way are finished, or put off, before the process ends."""
-    database = open_database(settings.database.url)
+    database = open_database(settings)
     gateway = gateway_of(settings, database)
     journal = journal_of(settings, database)
     journal.free()

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from gatepost import secrets
 from gatepost.app.store import upgrade_database
+from gatepost.db.engine import Database
 from gatepost.errors import ConfigError
 from gatepost.settings import Settings
 from gatepost.vault.blobs import directory_of
@@ -47,7 +48,7 @@ def make_site(site: Path, settings: str, hostname: str) -> None:
         folder.chmod(mode)
     _write_rules(site / "rules")
     secrets.make(site / "secrets", hostname)
-    upgrade_database(f"sqlite:///{site / 'gatepost.db'}")
+    upgrade_database(Database(f"sqlite:///{site / 'gatepost.db'}"))
     secrets.write_new(site / SETTINGS, settings.encode(), 0o644)
 
 
@@ -82,7 +83,7 @@ def make_system_site(settings: Settings, text: str, owner: Owner, root: Path = P
     if not any(rules.glob("*.toml")):
         _write_rules(rules)
     secrets.make(keep, settings.gateway.hostname)
-    upgrade_database(f"sqlite:///{database}")
+    upgrade_database(Database(f"sqlite:///{database}"))
     # The group reads it, others do not: a database's URL may hold a password.
     secrets.write_new(etc / SETTINGS, text.encode(), 0o640)
     os.chown(etc / SETTINGS, -1, owner.group)

@@ -12,5 +12,5 @@ from gatepost.transport import policy, socketmap
 
 def serve_policy(settings: Settings, ready: Callable[[], None]) -> None:
     """Serve Postfix's TLS questions until SIGTERM; calls `ready` once the socket is there."""
-    partners = SqlPartners(open_database(settings.database.url))
+    partners = SqlPartners(open_database(settings))
     socketmap.serve(unix_path(settings.policy.socket), policy.tables(partners), ready)

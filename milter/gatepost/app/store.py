@@ -17,16 +17,22 @@ from gatepost.vault.blobs import DirectoryBlobs, directory_of
 from gatepost.vault.held import Quarantine
 
 
-def open_database(url: str) -> Database:
+def database_of(settings: Settings) -> Database:
+    """Give the site's database, whatever its schema; raises ConfigError."""
+    url = settings.database.url
+    password = "" if url.startswith("sqlite:") else secrets.read_password(settings.secrets.directory)
+    return Database(url, password)
+
+
+def open_database(settings: Settings) -> Database:
     """Open the site's database; raises ConfigError unless its schema is the one that this Gatepost needs."""
-    database = Database(url)
+    database = database_of(settings)
     schema.check(database)
     return database
 
 
-def upgrade_database(url: str) -> str:
+def upgrade_database(database: Database) -> str:
     """Create the schema or bring it up to date, and give its version; raises ConfigError or StorageError."""
-    database = Database(url)
     schema.upgrade(database)
     version = schema.current(database)
     database.close()
@@ -60,17 +66,17 @@ def quarantine_of(settings: Settings, database: Database) -> Quarantine:
 
 def open_quarantine(settings: Settings) -> Quarantine:
     """Open the quarantine for an administrator; raises ConfigError."""
-    return quarantine_of(settings, open_database(settings.database.url))
+    return quarantine_of(settings, open_database(settings))
 
 
 def open_events(settings: Settings) -> SqlEvents:
     """Open the record of what was decided; raises ConfigError."""
-    return SqlEvents(open_database(settings.database.url))
+    return SqlEvents(open_database(settings))
 
 
-def schema_versions(url: str) -> tuple[str, str]:
+def schema_versions(settings: Settings) -> tuple[str, str]:
     """Give the version of the database's schema, empty if it has none, and the one that is needed."""
-    return schema.current(Database(url)), schema.newest()
+    return schema.current(database_of(settings)), schema.newest()
 
 
 def schema_sql(dialect: str) -> str:
@@ -78,9 +84,9 @@ def schema_sql(dialect: str) -> str:
     return schema.ddl(dialect)
 
 
-def partner_table(url: str) -> PartnerTable:
+def partner_table(settings: Settings) -> PartnerTable:
     """Open the partner table for editing."""
-    return PartnerTable(open_database(url))
+    return PartnerTable(open_database(settings))
 
 
 def unix_path(socket: str) -> Path:

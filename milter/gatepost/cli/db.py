@@ -14,10 +14,10 @@ app = typer.Typer(help="Keep the database's schema up to date.", no_args_is_help
 @app.command()
 def upgrade(ctx: typer.Context) -> None:
     """Create the schema or bring it up to date, in one transaction."""
-    from gatepost.app.store import upgrade_database
+    from gatepost.app.store import database_of, upgrade_database
 
     call = invocation(ctx)
-    version = upgrade_database(call.settings.database.url)
+    version = upgrade_database(database_of(call.settings))
     call.emit({"version": version}, f"the schema is at version {version}")
 
 
@@ -27,7 +27,7 @@ def current(ctx: typer.Context) -> None:
     from gatepost.app.store import schema_versions
 
     call = invocation(ctx)
-    version, needed = schema_versions(call.settings.database.url)
+    version, needed = schema_versions(call.settings)
     advice = "" if version == needed else "; run `gatepost db upgrade`"
     call.emit({"version": version, "needed": needed}, f"version {version or 'none'}, needed {needed}{advice}")
 

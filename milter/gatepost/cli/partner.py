@@ -150,7 +150,7 @@ def export(
 def _table(call: Invocation) -> "PartnerTable":
     from gatepost.app.store import partner_table
 
-    return partner_table(call.settings.database.url)
+    return partner_table(call.settings)
 
 
 def _existing(table: "PartnerTable", pattern: str) -> "Partner":

@@ -1,7 +1,8 @@
 """
 The driver, used directly for what every message needs: SQLAlchemy's own objects cost more than SQLite's work.
 
-Connections come from the database's engines, so they are set up like all others, and are kept. What the driver
+Connections come from the database's engines, so they are set up like all others. Those to SQLite are kept; those
+to PostgreSQL go back to the engine's pool, which bounds them and tries each before it is used. What the driver
 raises becomes StorageError or DirectoryError, as in `engine`; a connection that failed is given up.
 """
 
@@ -15,7 +16,6 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import PoolProxiedConnection
 
 from gatepost.db.engine import TAKE_WRITE_LOCK, Database
-from gatepost.errors import DirectoryError
 
 Batch = tuple[str, Sequence[Any]]
 """One statement and the parameters of each of its rows."""
@@ -40,7 +40,10 @@ class DirectReader:
             except BaseException:
                 connection.invalidate()
                 raise
-            self._idle.append(connection)
+            if self._database.is_sqlite:
+                self._idle.append(connection)
+            else:
+                connection.close()
             return row
 
     def _take(self) -> PoolProxiedConnection:
@@ -77,6 +80,9 @@ class DirectWriter:
                 cursor.executemany(sql, rows)
         self._connection.commit()
         cursor.close()
+        if not self._database.is_sqlite:
+            self._connection.close()
+            self._connection = None
 
     def close(self) -> None:
         """Give the connection up; what was not committed is undone."""
@@ -94,6 +100,6 @@ def _translated(database: Database, engine: Engine) -> Iterator[None]:
     try:
         yield
     except (driver.IntegrityError, driver.DataError) as error:
-        raise DirectoryError(f"the database refuses the row: {error}") from error
+        raise database.refusal(error) from error
     except (driver.Error, SQLAlchemyError) as error:
         raise database.storage_error(error) from error

@@ -8,7 +8,8 @@ Rules:
   * What the driver raises becomes StorageError (later tries may succeed) or, where a row breaks a constraint,
     DirectoryError; one line, without the row's values and without the password.
 
-SQLite runs in WAL mode, overwrites what is deleted (secure_delete) and checks foreign keys.
+SQLite runs in WAL mode, overwrites what is deleted (secure_delete) and checks foreign keys. For PostgreSQL see
+`postgresql`.
 """
 
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from typing import Any
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DataError, IntegrityError, NoSuchModuleError, SQLAlchemyError
 
+from gatepost.db import postgresql
 from gatepost.errors import ConfigError, DirectoryError, StorageError
 
 BUSY_SECONDS = 10
@@ -35,10 +37,16 @@ _READ_PRAGMAS = ("PRAGMA query_only=ON",)
 class Database:
     """One database, SQLite or PostgreSQL. Thread-safe; opens connections when they are first needed."""
 
-    def __init__(self, url: str) -> None:
-        """Take an SQLAlchemy URL; raises ConfigError for one that cannot be used here."""
+    def __init__(self, url: str, password: str = "") -> None:
+        """
+        Take an SQLAlchemy URL, and the password for one that has none.
+
+        Raises ConfigError for a URL that cannot be used here.
+        """
         self.url = _read_url(url)
-        self.name = self.url.render_as_string(hide_password=True)
+        if password and self.url.password is None:
+            self.url = self.url.set(password=password)
+        self.name = self.url.set(query={}).render_as_string(hide_password=True)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self.reader = _engine(self.url, reading=True)
         self.writer = _engine(self.url, reading=False)
@@ -64,7 +72,7 @@ class Database:
             with self.writer.begin() as connection:
                 yield connection
         except (IntegrityError, DataError) as error:
-            raise DirectoryError(f"the database refuses the row: {_first_line(error)}") from error
+            raise self.refusal(error) from error
         except SQLAlchemyError as error:
             raise self.storage_error(error) from error
 
@@ -75,17 +83,22 @@ class Database:
 
     def storage_error(self, error: Exception) -> StorageError:
         """Give what the driver or SQLAlchemy raised as an error of ours: one line, without values or password."""
-        return StorageError(f"the database {self.name} failed: {_first_line(error)}")
+        return StorageError(f"the database {self.name} failed: {_told(error)}")
+
+    @staticmethod
+    def refusal(error: Exception) -> DirectoryError:
+        """Give a broken constraint, as the driver or SQLAlchemy raised it, as an error of ours, likewise."""
+        return DirectoryError(f"the database refuses the row: {_told(error)}")
 
 
 def _read_url(text: str) -> URL:
     try:
         url = make_url(text)
         url.get_dialect()
-    except (ArgumentError, NoSuchModuleError) as error:
+    except (ArgumentError, NoSuchModuleError, ValueError):  # whose texts may hold a part of the password
         raise ConfigError(
             "database.url is not a database URL; use sqlite:////absolute/path or postgresql+psycopg://host/name"
-        ) from error
+        ) from None
     if url.get_backend_name() not in {"sqlite", "postgresql"}:
         raise ConfigError(
             f"database.url: {url.get_backend_name()} is not supported; use sqlite or postgresql+psycopg"
@@ -98,19 +111,29 @@ def _read_url(text: str) -> URL:
 
 
 def _engine(url: URL, *, reading: bool) -> Engine:
-    # A pool as large as the milter's usual number of threads: opening a connection costs more than a look-up.
-    options: dict[str, Any] = {"hide_parameters": True, "pool_size": 32, "max_overflow": 96, "pool_use_lifo": True}
+    is_sqlite = url.get_backend_name() == "sqlite"
+    options: dict[str, Any] = {"hide_parameters": True, "pool_use_lifo": True}
+    options |= _sqlite_options() if is_sqlite else postgresql.engine_options(url)
     if reading:
         options |= {"isolation_level": "AUTOCOMMIT", "pool_reset_on_return": None}
-    if url.get_backend_name() == "sqlite":
-        options["connect_args"] = {"timeout": BUSY_SECONDS, "check_same_thread": False}
     try:
         engine = create_engine(url, **options)
     except ImportError as error:
-        raise ConfigError(f"database.url needs a driver that is not installed: {error}") from error
-    if url.get_backend_name() == "sqlite":
-        _prepare_sqlite(engine, reading=reading)
+        raise ConfigError(
+            f"database.url needs a driver that is not installed ({error}): install Gatepost with [postgresql]"
+        ) from error
+    prepare = _prepare_sqlite if is_sqlite else postgresql.prepare
+    prepare(engine, reading=reading)
     return engine
+
+
+def _sqlite_options() -> dict[str, Any]:
+    # A pool as large as the milter's usual number of threads: opening a connection costs more than a look-up.
+    return {
+        "pool_size": 32,
+        "max_overflow": 96,
+        "connect_args": {"timeout": BUSY_SECONDS, "check_same_thread": False},
+    }
 
 
 def _prepare_sqlite(engine: Engine, *, reading: bool) -> None:
@@ -127,6 +150,5 @@ def _prepare_sqlite(engine: Engine, *, reading: bool) -> None:
             connection.exec_driver_sql(TAKE_WRITE_LOCK)
 
 
-def _first_line(error: Exception) -> str:
-    cause = getattr(error, "orig", None) or error
-    return (str(cause).splitlines() or [type(cause).__name__])[0]
+def _told(error: Exception) -> str:
+    return postgresql.told(getattr(error, "orig", None) or error)

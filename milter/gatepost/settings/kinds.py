@@ -120,13 +120,18 @@ def trust(word: str) -> str:
     return word
 
 
+def without_password(text: str) -> str:
+    """Give a URL as errors may show it: without user, password and query."""
+    return re.sub(r"://.*@", "://***@", text.partition("?")[0])
+
+
 def url(*schemes: str) -> AfterValidator:
     """Make a check for a URL of one of these schemes."""
 
     def check(text: str) -> str:
         if not any(text.startswith(f"{scheme}://") for scheme in schemes):
             allowed = ", ".join(f'"{scheme}://..."' for scheme in schemes)
-            raise ValueError(f'"{text}" is no URL of a known kind; allowed: {allowed}')
+            raise ValueError(f'"{without_password(text)}" is no URL of a known kind; allowed: {allowed}')
         return text
 
     return AfterValidator(check)

@@ -29,7 +29,7 @@ def test_a_site_is_whole(tmp_path: Path) -> None:
     settings = read(site / "gatepost.toml")
     assert settings.gateway.internal_domains == ("hosp.test", ".hosp.test")
     assert settings.authserv_id == "gatepost.gw.hosp.test"
-    open_database(settings.database.url).close()
+    open_database(settings).close()
     assert len(secrets.read("vault", settings.secrets.directory).reveal()) == 32
     assert settings.gateway.spool.is_dir()
     assert settings.rules.directory.is_dir()

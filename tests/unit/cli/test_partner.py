@@ -11,6 +11,7 @@ import pytest
 
 from gatepost import __main__
 from gatepost.app.store import upgrade_database
+from gatepost.db.engine import Database
 
 Run = Callable[..., tuple[int, str, list[str]]]
 DOCS = Path(__file__).parents[3] / "docs" / "partners.md"
@@ -47,7 +48,7 @@ def run(file: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixtur
 @pytest.fixture
 def table(file: Path, run: Run) -> Run:
     """Give the site its schema."""
-    upgrade_database(f"sqlite:///{file}")
+    upgrade_database(Database(f"sqlite:///{file}"))
     return run
 
 

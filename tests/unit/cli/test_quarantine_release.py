@@ -99,7 +99,7 @@ class Site:
         certificate = bytes(BOBS.extract_certificate())
         fingerprint = SequoiaEncryptor().read(certificate)[0].fingerprint
         key = Key(fingerprint, "openpgp", "bob@x.test", certificate, Trust.ADMIN)
-        KeyTable(open_database(self.settings.database.url)).put([key])
+        KeyTable(open_database(self.settings)).put([key])
 
     def still_held(self) -> Held:
         return self.quarantine.find(str(self.held.id))

@@ -23,7 +23,7 @@ def config(tmp_path: Path) -> str:
     """Make a site that has recorded one message to two recipients."""
     invoke("init", str(tmp_path / "site"), "--domain", "hosp.test", "--hostname", "gw.hosp.test")
     path = tmp_path / "site" / "gatepost.toml"
-    writer = Writer(open_database(read(path).database.url))
+    writer = Writer(open_database(read(path)))
     writer.post(
         [
             Event(
