@@ -187,15 +187,16 @@ class TestEncrypting:
         for owner in owners:
             assert decryptor.decrypt(armor, site.private(owner), []).plaintext == b"to all"
 
-    def test_files_are_encrypted_alike(self, engine: Encryptor, site: Site, tmp_path: Path) -> None:
-        """A file becomes an armored file that gpg reads."""
+    @pytest.mark.parametrize("left_out", [0, 1, 2], ids="less {}".format)
+    def test_files_are_encrypted_alike(self, engine: Encryptor, site: Site, tmp_path: Path, left_out: int) -> None:
+        """A file of any length becomes an armored file that gpg reads."""
         source, target = tmp_path / "plain", tmp_path / "armored"
-        source.write_bytes(MEGABYTE)
+        source.write_bytes(MEGABYTE[left_out:])
         target.touch()
 
-        engine.encrypt_file(source, target, [site.public("curve@hosp.test")])
+        engine.encrypt_file(source, target, [site.public("curve@hosp.test")], tmp_path)
 
-        assert site.gpg("--decrypt", data=target.read_bytes()) == MEGABYTE
+        assert site.gpg("--decrypt", data=target.read_bytes()) == MEGABYTE[left_out:]
 
     def test_nobody_is_no_recipient(self, engine: Encryptor) -> None:
         """Encrypting to no one is refused."""

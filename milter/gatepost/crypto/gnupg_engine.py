@@ -54,7 +54,13 @@ class GnupgEncryptor:
         home, recipients = self._recipients(certificates)
         return _encrypt(home.gpg, BytesIO(plaintext), recipients)
 
-    def encrypt_file(self, source: Path, target: Path, certificates: Sequence[bytes]) -> None:
+    def encrypt_file(
+        self,
+        source: Path,
+        target: Path,
+        certificates: Sequence[bytes],
+        directory: Path | None = None,  # noqa: ARG002 - the port's; gpg needs no temporary file
+    ) -> None:
         """Encrypt one file into another, which exists, in bounded memory; as `encrypt` otherwise."""
         home, recipients = self._recipients(certificates)
         gpg = home.new_gpg()

@@ -61,8 +61,14 @@ class Encryptor(Protocol):
     def encrypt(self, plaintext: bytes, certificates: Sequence[bytes]) -> bytes:
         """Encrypt to every certificate; gives ASCII armor with LF line ends."""
 
-    def encrypt_file(self, source: Path, target: Path, certificates: Sequence[bytes]) -> None:
-        """Encrypt one file into another, which exists, in bounded memory; as `encrypt` otherwise."""
+    def encrypt_file(
+        self, source: Path, target: Path, certificates: Sequence[bytes], directory: Path | None = None
+    ) -> None:
+        """
+        Encrypt one file into another, which exists, in bounded memory; as `encrypt` otherwise.
+
+        `directory` is for temporary files, which are unlinked at once; None means the system's place for them.
+        """
 
 
 class Decryptor(Protocol):

@@ -7,16 +7,19 @@ that it verified. Their expiry is read from the packets, and only used to refuse
 It holds the interpreter's lock while it works: encrypt what is larger than a few hundred KiB in `workers.pool`.
 """
 
+import binascii
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
+from typing import IO
 
 import pysequoia
 from pysequoia.packet import Packet, PacketPile, PublicKeyAlgorithm, SignatureType, Tag
 
-from gatepost.crypto import guard
+from gatepost.crypto import crc24, guard
 from gatepost.crypto.guard import Component
 from gatepost.crypto.openpgp import Certificate
 from gatepost.errors import CryptoError
@@ -33,7 +36,8 @@ _BINDINGS = (
 _RSA = (PublicKeyAlgorithm.RSAEncryptSign, PublicKeyAlgorithm.RSAEncrypt, PublicKeyAlgorithm.RSASign)
 _ELGAMAL = (PublicKeyAlgorithm.ElGamalEncrypt, PublicKeyAlgorithm.ElGamalEncryptSign)
 _REMEMBERED = 1024  # certificates kept parsed
-_AT_ONCE = 48 << 20  # octets of a file that are encrypted in memory
+_ARMOR_PIECE = 48 << 12  # octets: whole lines of 48 each
+_VERSION_4 = 40  # hexadecimal digits of a fingerprint
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,17 +86,21 @@ class SequoiaEncryptor:
         except RuntimeError as error:
             raise CryptoError(f"OpenPGP encryption failed: {_first_line(error)}") from None
 
-    def encrypt_file(self, source: Path, target: Path, certificates: Sequence[bytes]) -> None:
+    def encrypt_file(
+        self, source: Path, target: Path, certificates: Sequence[bytes], directory: Path | None = None
+    ) -> None:
         """Encrypt one file into another, which exists, in bounded memory; as `encrypt` otherwise."""
-        if source.stat().st_size <= _AT_ONCE:
-            # Sequoia writes files line by line, which takes several times as long as encrypting
-            target.write_bytes(self.encrypt(source.read_bytes(), certificates))
-            return
         recipients = self._recipients(certificates)
-        try:
-            pysequoia.encrypt_file(str(source), str(target), recipients)
-        except RuntimeError as error:
-            raise CryptoError(f"OpenPGP encryption failed: {_first_line(error)}") from None
+        with tempfile.TemporaryFile(dir=directory, prefix="packets-") as packets, target.open("wb") as armor:
+            try:
+                # Sequoia writes armor to a file line by line, which takes longer than all the rest
+                path = f"/proc/self/fd/{packets.fileno()}"
+                pysequoia.encrypt_file(str(source), path, recipients, armor=False)
+            except RuntimeError as error:
+                raise CryptoError(f"OpenPGP encryption failed: {_first_line(error)}") from None
+            # Version 6 has no checksum (RFC 9580 section 6.1); where gpg has one, it wants it
+            checksum = any(len(one.fingerprint) == _VERSION_4 for one in recipients)
+            armor.writelines(_armored(packets, checksum=checksum))
 
     def _recipients(self, certificates: Sequence[bytes]) -> list[pysequoia.Cert]:
         if not certificates:
@@ -107,6 +115,21 @@ class SequoiaEncryptor:
         if refusal:
             raise CryptoError(f"key {found[0].certificate.fingerprint} must not be encrypted to: {refusal}")
         return found[0].cert
+
+
+def _armored(packets: IO[bytes], *, checksum: bool) -> Iterator[bytes]:
+    """Armor a message of any size (RFC 9580 section 6.2), with lines of 64 characters."""
+    crc = crc24.EMPTY
+    yield b"-----BEGIN PGP MESSAGE-----\n\n"
+    while piece := packets.read(_ARMOR_PIECE):
+        text = pysequoia.armor(piece, pysequoia.ArmorKind.Message).encode("ascii")
+        end = text.rindex(b"\n=") + 1
+        yield text[text.index(b"\n\n") + 2 : end]
+        own = int.from_bytes(binascii.a2b_base64(text[end + 1 : end + 5]), "big")
+        crc = crc24.joined(crc, own, len(piece))
+    if checksum:
+        yield b"=" + binascii.b2a_base64(crc.to_bytes(3, "big"))
+    yield b"-----END PGP MESSAGE-----\n"
 
 
 def armored(certificate: bytes) -> str:

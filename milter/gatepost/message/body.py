@@ -5,6 +5,7 @@ The spool is written by one thread, then only read. An unlinked file vanishes wi
 so nothing of a message outlives the process.
 """
 
+import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -49,6 +50,28 @@ class MemoryBody:
     def read(self) -> bytes:
         """Give all of it."""
         return self._data
+
+
+class FileBody:
+    """A body in an unlinked file, which it keeps."""
+
+    __slots__ = ("_file", "size")
+
+    def __init__(self, file: IO[bytes]) -> None:
+        """Take a file with nothing left to flush."""
+        self._file = file
+        self.size = os.fstat(file.fileno()).st_size
+
+    def chunks(self) -> Iterator[bytes]:
+        """Read from the beginning, in pieces of at most 65535 octets."""
+        position = 0
+        while piece := os.pread(self._file.fileno(), _CHUNK, position):
+            position += len(piece)
+            yield piece
+
+    def read(self) -> bytes:
+        """Read all of it into memory."""
+        return b"".join(self.chunks())
 
 
 class Spool:

@@ -6,51 +6,20 @@ stays bounded, and nothing is left behind however a process ends. Small messages
 handing them over would cost more than the work.
 """
 
-import multiprocessing
 import os
 import tempfile
-import threading
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import TimeoutError as FutureTimeoutError
 from functools import cache
 from pathlib import Path
-from typing import IO, Any
-
-from pebble import ProcessExpired, ProcessPool
+from typing import IO
 
 from gatepost.crypto.openpgp import Encryptor
-from gatepost.errors import CryptoError, WorkerError
-from gatepost.message.body import Body, MemoryBody
+from gatepost.message.body import Body, FileBody, MemoryBody
+from gatepost.workers.processes import Limits, Processes
 
 _ON_THE_SPOT = 256 << 10  # octets
-_SECONDS = 300.0  # for one message
-_TICK = 5.0  # seconds between two calls of on_wait
-_CHUNK = 1 << 16
-_TASKS = 1000  # messages before a worker is replaced
 
 ENGINES = ("sequoia", "gnupg")
-
-
-class FileBody:
-    """A body in an unlinked file; implements Body."""
-
-    __slots__ = ("_file", "size")
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
-        self.size = os.fstat(file.fileno()).st_size
-
-    def chunks(self) -> Iterator[bytes]:
-        """Read from the beginning, in pieces of at most 64 KiB."""
-        position = 0
-        while piece := os.pread(self._file.fileno(), _CHUNK, position):
-            position += len(piece)
-            yield piece
-
-    def read(self) -> bytes:
-        """Read all of it into memory."""
-        return b"".join(self.chunks())
 
 
 class Pool:
@@ -63,9 +32,8 @@ class Pool:
         self._engine = engine
         self._program = program
         self._directory = directory
-        self._workers = workers or os.cpu_count() or 1
-        self._lock = threading.Lock()
-        self._processes: ProcessPool | None = None
+        limits = Limits(memory=1 << 30, cpu_seconds=60, seconds=300.0, forks=engine == "gnupg")
+        self._processes = Processes("encrypting a message", limits, workers)
         self.encryptor = _encryptor(engine, program)
 
     def encrypt(self, pieces: Iterable[bytes], certificates: Sequence[bytes], on_wait: Callable[[], None]) -> Body:
@@ -98,51 +66,14 @@ class Pool:
             gathered.clear()
             plain.writelines(rest)
             plain.flush()
-            arguments = (self._engine, self._program, _path(plain), _path(armored), tuple(certificates))
-            self._await(self._started().schedule(_encrypt, args=arguments, timeout=_SECONDS), on_wait)
+            files = _path(plain), _path(armored), self._directory
+            task = (self._engine, self._program), files, tuple(certificates)
+            self._processes.run(_encrypt, *task, on_wait=on_wait)
         return FileBody(armored)
-
-    def _started(self) -> ProcessPool:
-        with self._lock:
-            if self._processes is None or not self._processes.active:
-                context = multiprocessing.get_context("spawn")  # a fork would copy the milter's threads' locks
-                self._processes = ProcessPool(max_workers=self._workers, max_tasks=_TASKS, context=context)
-            return self._processes
-
-    @staticmethod
-    def _await(future: Any, on_wait: Callable[[], None]) -> None:  # noqa: ANN401 - pebble has no types
-        end = time.monotonic() + _SECONDS + _TICK
-        while True:
-            try:
-                future.result(timeout=_TICK)
-            except CryptoError:
-                raise
-            except ProcessExpired as error:
-                raise WorkerError("the process that encrypted the message died") from error
-            except (FutureTimeoutError, TimeoutError) as error:
-                if future.done() or time.monotonic() > end:
-                    raise WorkerError(f"encrypting the message took longer than {_SECONDS:.0f} s") from error
-                _wait_on(future, on_wait)
-                continue
-            except Exception as error:
-                raise WorkerError(f"encrypting the message failed: {type(error).__name__}") from error
-            return
 
     def close(self) -> None:
         """Stop the processes; what is under way there is dropped."""
-        with self._lock:
-            if self._processes is not None:
-                self._processes.stop()  # type: ignore[no-untyped-call]
-                self._processes.join()
-                self._processes = None
-
-
-def _wait_on(future: Any, on_wait: Callable[[], None]) -> None:  # noqa: ANN401 - pebble has no types
-    try:
-        on_wait()
-    except BaseException:
-        future.cancel()
-        raise
+        self._processes.close()
 
 
 def _path(file: IO[bytes]) -> str:
@@ -161,6 +92,7 @@ def _encryptor(engine: str, program: str) -> Encryptor:
     return SequoiaEncryptor()
 
 
-def _encrypt(engine: str, program: str, source: str, target: str, certificates: Sequence[bytes]) -> None:
-    """Run in the worker process."""
-    _encryptor(engine, program).encrypt_file(Path(source), Path(target), certificates)
+def _encrypt(engine: tuple[str, str], files: tuple[str, str, Path | None], certificates: Sequence[bytes]) -> None:
+    """Run in the worker process: source, target and the directory for temporary files."""
+    source, target, directory = files
+    _encryptor(*engine).encrypt_file(Path(source), Path(target), certificates, directory)

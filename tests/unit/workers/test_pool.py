@@ -9,7 +9,6 @@ import pysequoia
 import pytest
 
 from gatepost.errors import CryptoError, WorkerError
-from gatepost.workers import pool as module
 from gatepost.workers.pool import Pool
 
 LARGE = os.urandom(1 << 20)
@@ -32,7 +31,11 @@ def pieces(data: bytes) -> Iterator[bytes]:
     return (data[start : start + 65536] for start in range(0, len(data), 65536))
 
 
-@pytest.mark.parametrize("data", [b"", b"small", LARGE], ids=["empty", "small", "large"])
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"small", LARGE, LARGE[1:], LARGE[2:], LARGE[: 600 << 10]],
+    ids=["empty", "small", "large", "large less 1", "large less 2", "600 KiB"],
+)
 def test_any_size_decrypts_to_what_went_in(pool: Pool, data: bytes) -> None:
     """On the spot or in another process: the armor decrypts to exactly the message."""
     body = pool.encrypt(pieces(data), [CERTIFICATE], nothing)
@@ -80,19 +83,4 @@ def test_a_dead_process_is_temporary(pool: Pool, monkeypatch: pytest.MonkeyPatch
 
 
 def _dying(pool: Pool, *_: object) -> None:
-    pool._await(pool._started().schedule(os._exit, args=(3,)), nothing)
-
-
-def test_waiting_can_be_given_up(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The caller is asked while it waits, and what it raises ends the wait."""
-    monkeypatch.setattr(module, "_TICK", 0.05)
-
-    def give_up() -> None:
-        raise WorkerError("the message's time is over")
-
-    with pytest.raises(WorkerError, match="time is over"):
-        pool._await(pool._started().schedule(_sleep), give_up)
-
-
-def _sleep() -> None:
-    threading.Event().wait(5)
+    pool._processes.run(os._exit, 3, on_wait=nothing)
