@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from gatepost import secrets
 from gatepost.app.keys import key_client_of, pool_of
 from gatepost.app.store import open_database, quarantine_of
+from gatepost.app.turn import alone_in
 from gatepost.db.cache import Cache
 from gatepost.db.engine import Database
 from gatepost.db.journal import SqlJournal
@@ -118,9 +119,10 @@ def gateway_of(settings: Settings, database: Database, *, releasing: bool = Fals
     )
 
 
-def journal_of(settings: Settings, database: Database) -> Journal:
-    """Wire the journal; a milter is known by its host and its socket."""
-    return Journal(SqlJournal(database), holder=f"{socket.gethostname()} {settings.gateway.socket}")
+def journal_of(settings: Settings, database: Database, *, holder: str = "") -> Journal:
+    """Wire the journal; a milter is known by its host and its socket, any other holder by its name beside them."""
+    name = " ".join(filter(None, (socket.gethostname(), settings.gateway.socket, holder)))
+    return Journal(SqlJournal(database), holder=name)
 
 
 def notices_of(settings: Settings, database: Database) -> Notices:
@@ -135,18 +137,27 @@ def notices_of(settings: Settings, database: Database) -> Notices:
 
 @contextmanager
 def releasing(settings: Settings) -> Iterator[Release]:
-    """Open what releases held copies; what it recorded is written at the end."""
+    """
+    Open what releases held copies; what it recorded is written at the end.
+
+    One release runs on a host at a time: so whatever lease a release of this host holds in the journal belongs to
+    one that died, and ends.
+    """
     database = open_database(settings)
     gateway = gateway_of(settings, database, releasing=True)
     key_worker = key_client_of(settings)
     try:
-        yield Release(
-            quarantine=quarantine_of(settings, database),
-            data_keys=key_worker,
-            outbound=gateway,
-            spool=settings.gateway.spool,
-            seconds=settings.gateway.max_seconds,
-        )
+        with alone_in(settings.gateway.spool):
+            journal = journal_of(settings, database, holder="release")
+            journal.free()
+            yield Release(
+                quarantine=quarantine_of(settings, database),
+                data_keys=key_worker,
+                outbound=gateway,
+                journal=journal,
+                spool=settings.gateway.spool,
+                seconds=settings.gateway.max_seconds,
+            )
     finally:
         key_worker.close()
         gateway.close()

@@ -91,14 +91,23 @@ def release(
         outcome = release.encrypted(held, recipient) if encrypted else release.as_is(held)
     value = {
         "id": str(held.id),
-        "released": [_judged(one) for one in outcome.gone],
+        "released": [
+            _judged(one) | {"possible_duplicate": one.recipient in outcome.repeated} for one in outcome.gone
+        ],
         "held": [_judged(one) for one in outcome.kept],
     }
-    lines = [f"released to {one.recipient.address} ({one.treatment.value})" for one in outcome.gone]
+    lines = [
+        f"released to {one.recipient.address} ({one.treatment.value})"
+        + (", by an earlier release that was cut off" if one.recipient in outcome.earlier else "")
+        + (", maybe for the second time: an earlier try was cut off" if one.recipient in outcome.repeated else "")
+        for one in outcome.gone
+    ]
     call.emit(value, "\n".join(lines))
     for one in outcome.kept:
         line = f"stays held for {one.recipient.address}: {'; '.join(one.reasons)}"
         typer.echo(f"gatepost: {printable(line)}", err=True)
+    if outcome.fault is not None:
+        raise outcome.fault
     if outcome.kept:
         raise typer.Exit(1)
 

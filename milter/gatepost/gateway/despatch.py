@@ -113,16 +113,24 @@ class Despatch:
         self.record(transaction, plan, started=started, answer=answer, details=attempt.details())
         return verdict
 
-    def submit(
-        self, transaction: Transaction, plan: Plan, outgoing: Sequence[Outgoing], budget: Budget, *, started: float
+    def release(
+        self,
+        transaction: Transaction,
+        plan: Plan,
+        outgoing: Sequence[Outgoing],
+        budget: Budget,
+        attempt: Attempt,
+        *,
+        started: float,
     ) -> None:
         """Submit every copy of a message whose original is not under way; what stays held is held already."""
+        if outgoing:
+            attempt.begin(attempt.with_earlier(plan))
         self._commit_threads(transaction, plan, outgoing)
-        details: dict[Recipient, dict[str, object]] = {}
         for one in outgoing:
-            queue_id = self._submit(transaction, one, budget)
-            details.update((recipient, {"queued_as": queue_id}) for recipient in one.recipients)
-        self.record(transaction, plan, started=started, answer="release", details=details)
+            self._submit_marked(transaction, one, budget, attempt)
+        attempt.save()
+        self.record(transaction, plan, started=started, answer="release", details=attempt.details())
 
     def close(self) -> None:
         """Write what is still to be recorded."""

@@ -22,7 +22,7 @@ from gatepost.errors import AddressError
 from gatepost.gateway.arrival import Arrivals
 from gatepost.gateway.budget import Budget
 from gatepost.gateway.despatch import Despatch, Outgoing
-from gatepost.gateway.journal import Journal
+from gatepost.gateway.journal import Attempt, Journal
 from gatepost.gateway.protection import Protection
 from gatepost.gateway.report import Returned, is_report
 from gatepost.gateway.resume import Rungs, rest_of
@@ -141,12 +141,27 @@ class Gateway:
         facts = {one.recipient: one for one in survey.facts}
         return lambda recipient: self._surveyor.with_rungs(facts[recipient]).rungs
 
-    def release(self, transaction: Transaction, budget: Budget) -> tuple[Judgement, ...]:
+    def release(self, transaction: Transaction, budget: Budget, attempt: Attempt) -> tuple[Judgement, ...]:
         """
         Send a message that was held to every recipient whose copy may leave; gives what was decided for each.
 
-        The rules must be those for a release, and `no_rung` quarantine. Who is judged `reject` holds up no other.
+        Who got a copy by an earlier try gets none; that is recorded now, as that try could not. The rules must be
+        those for a release, and `no_rung` quarantine. Who is judged `reject` holds up no other.
         """
+        asked = set(transaction.recipients)
+        earlier = tuple(one for one in attempt.submitted() if one.recipient in asked)
+        if earlier:
+            done = Plan(Answer.DISCARD, earlier, ())
+            self._despatch.record(
+                transaction, done, started=time.monotonic(), answer="release", details=attempt.details()
+            )
+        left = asked - {one.recipient for one in earlier}
+        if not left:
+            return earlier
+        recipients = tuple(one for one in transaction.recipients if one in left)
+        return earlier + self._release(replace(transaction, recipients=recipients), budget, attempt)
+
+    def _release(self, transaction: Transaction, budget: Budget, attempt: Attempt) -> tuple[Judgement, ...]:
         started = time.monotonic()
         survey = self.survey(transaction)
         transaction = replace(transaction, recipients=tuple(one.recipient for one in survey.facts))
@@ -157,9 +172,9 @@ class Gateway:
             left = tuple(one.recipient for one in plan.judgements if one.treatment is not Treatment.REJECT)
             if not left:
                 return refused
-            return refused + self.release(replace(transaction, recipients=left), budget)
+            return refused + self._release(replace(transaction, recipients=left), budget, attempt)
         outgoing = self._outgoing(transaction, plan, returned, budget)
-        self._despatch.submit(transaction, plan, outgoing, budget, started=started)
+        self._despatch.release(transaction, plan, outgoing, budget, attempt, started=started)
         return plan.judgements
 
     def _outgoing(

@@ -11,8 +11,11 @@ recipient's copy is. Rules:
     without one, equal messages may be two.
   * A copy of which it is not known whether it was taken, since the reply to its final dot was lost (RFC 1047),
     goes once more and is recorded as a possible duplicate.
+  * A release from quarantine has an entry too, known by the held copy's name and never settled: each try decides
+    anew, and what earlier tries did of each recipient stays known.
 """
 
+import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -20,7 +23,7 @@ from types import TracebackType
 from typing import Self
 from uuid import UUID, uuid4, uuid5
 
-from gatepost.decision.plan import Plan
+from gatepost.decision.plan import Judgement, Plan
 from gatepost.errors import DeliveryError, GatepostError
 from gatepost.gateway.budget import Budget
 from gatepost.gateway.entry import Entry, JournalStore, Lease, Progress, State
@@ -48,6 +51,11 @@ class Journal:
         """Give one try of a message; nothing is read or written yet. `inside` tells who handed it in."""
         return Attempt(self._store, self._holder, self._clock, transaction, budget, inside=inside)
 
+    def release(self, name: UUID, transaction: Transaction, budget: Budget) -> "Attempt":
+        """Give one try of releasing the held copy of that name; nothing is read or written yet."""
+        key = hashlib.sha256(b"gatepost release " + name.bytes).digest()
+        return Attempt(self._store, self._holder, self._clock, transaction, budget, inside=True, key=key)
+
     def free(self) -> None:
         """End the leases that this milter held before it was started anew; raises StorageError."""
         self._store.free(self._holder, self._clock())
@@ -74,6 +82,7 @@ class Attempt:
         budget: Budget,
         *,
         inside: bool,
+        key: bytes = b"",
     ) -> None:
         self._store = store
         self._holder = holder
@@ -81,7 +90,7 @@ class Attempt:
         self._transaction = transaction
         self._budget = budget
         self._inside = inside
-        self._key = b""
+        self._key = key
         self._over_settled = False
         self._stored: Entry | None = None  # as the store has it
         self._entry: Entry | None = None  # as it will be saved
@@ -93,7 +102,7 @@ class Attempt:
 
         Raises DeliveryError while another try is under way, StorageError.
         """
-        self._key = key_of(self._transaction, inside=self._inside)
+        self._key = self._key or key_of(self._transaction, inside=self._inside)
         found = self._store.find(self._key)
         if found is None:
             return None
@@ -155,6 +164,25 @@ class Attempt:
         if self._entry is not None:
             self._entry = replace(self._entry, settled=True)
             self._give_back()
+
+    def with_earlier(self, plan: Plan) -> Plan:
+        """Add the recipients of earlier tries that a plan does not name, so that their progress stays known."""
+        named = {one.recipient for one in plan.judgements}
+        earlier = () if self._entry is None else self._entry.plan.judgements
+        return replace(
+            plan, judgements=(*plan.judgements, *(one for one in earlier if one.recipient not in named))
+        )
+
+    def submitted(self) -> tuple[Judgement, ...]:
+        """Give the judgements of those whose copies were taken, by this try or an earlier one."""
+        if self._entry is None:
+            return ()
+        pairs = zip(self._entry.plan.judgements, self._entry.progress, strict=True)
+        return tuple(judgement for judgement, progress in pairs if progress.state is State.SUBMITTED)
+
+    def repeated(self) -> frozenset[Recipient]:
+        """Give those who may get, or have got, their copy twice."""
+        return frozenset(recipient for recipient, progress in self._pairs() if progress.repeated)
 
     def name_of_copy(self, recipients: Sequence[Recipient]) -> UUID:
         """Name a held copy: each try gives it the same name, so it is held once."""

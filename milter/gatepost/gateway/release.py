@@ -5,22 +5,25 @@ Released copies go encrypted: the message is decided again with today's rules an
 `quarantine` and with at least `encrypt`. A recipient for whom that gives no way out stays held.
 
 Rules:
-  * A copy is submitted first and marked as released afterwards: a crash between may send it a second time, never
-    lose it.
+  * Every release of a held copy has one entry in the journal: what was submitted is noted there before the copy
+    is marked as released, so the next release after a crash finishes this one. A copy of which nobody knows
+    whether it was taken goes once more, as a possible duplicate.
   * Only the key worker opens the message, one data key per release.
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 from uuid import UUID
 
 from gatepost.decision.demand import Treatment
 from gatepost.decision.plan import Judgement
-from gatepost.errors import VaultError
+from gatepost.errors import GatepostError, VaultError
 from gatepost.gateway.budget import Budget
+from gatepost.gateway.journal import Attempt, Journal
 from gatepost.message.address import Address
-from gatepost.message.transaction import Transaction
+from gatepost.message.transaction import Recipient, Transaction
 from gatepost.vault.held import Held, Quarantine
 
 _STAYS = frozenset({Treatment.QUARANTINE, Treatment.REJECT})
@@ -36,9 +39,9 @@ class DataKeys(Protocol):
 class Outbound(Protocol):
     """The gateway with the rules for a release. Raises DeliveryError, StorageError, CryptoError, WorkerError."""
 
-    def release(self, transaction: Transaction, budget: Budget) -> tuple[Judgement, ...]:
+    def release(self, transaction: Transaction, budget: Budget, attempt: Attempt) -> tuple[Judgement, ...]:
         """
-        Decide again and submit every copy that may leave.
+        Decide again and submit every copy that may leave and did not leave by an earlier try.
 
         Gives a judgement for each recipient; those judged `quarantine` or `reject` did not get a copy.
         """
@@ -46,22 +49,38 @@ class Outbound(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a release: who got a copy, and for whom it is still held."""
+    """
+    What became of a release: who got a copy, and for whom it is still held.
+
+    `earlier` names those of `gone` who got theirs by an earlier release that was cut off, `repeated` those who may
+    have got it twice. After a `fault` it is held for everybody else who was to get it.
+    """
 
     gone: tuple[Judgement, ...]
     kept: tuple[Judgement, ...]
+    earlier: Collection[Recipient] = field(default=frozenset())
+    repeated: Collection[Recipient] = field(default=frozenset())
+    fault: GatepostError | None = None
 
 
 class Release:
     """Lets held copies go."""
 
     def __init__(
-        self, *, quarantine: Quarantine, data_keys: DataKeys, outbound: Outbound, spool: Path, seconds: float
+        self,
+        *,
+        quarantine: Quarantine,
+        data_keys: DataKeys,
+        outbound: Outbound,
+        journal: Journal,
+        spool: Path,
+        seconds: float,
     ) -> None:
         """Take the directory for large bodies, and the seconds that one release may take."""
         self._quarantine = quarantine
         self._data_keys = data_keys
         self._outbound = outbound
+        self._journal = journal
         self._spool = spool
         self._seconds = seconds
 
@@ -73,19 +92,37 @@ class Release:
         """
         Send the copy, encrypted, to all its recipients or to one of them.
 
-        Raises VaultError if it is not held for that recipient.
+        Raises VaultError if it is not held for that recipient, DeliveryError while another release is under way,
+        and what stopped the release if nobody got a copy.
         """
         chosen = _chosen(held, to)
         if held.wrapped_key is None:
             raise VaultError(f"the message of the copy {held.id} is gone")
         data_key = self._data_keys.release(held.id, held.wrapped_key)
         transaction = self._quarantine.read(chosen, data_key, self._spool)
-        judgements = self._outbound.release(transaction, Budget(self._seconds, lambda: None))
-        gone = tuple(one for one in judgements if one.treatment not in _STAYS)
-        if gone:
-            reached = ", ".join(f"{one.recipient.address} ({one.treatment.value})" for one in gone)
-            self._quarantine.finish(held, [one.recipient for one in gone], f"released to {reached}")
-        return Outcome(gone, tuple(one for one in judgements if one.treatment in _STAYS))
+        budget = Budget(self._seconds, lambda: None)
+        with self._journal.release(held.id, transaction, budget) as attempt:
+            attempt.find()
+            earlier = frozenset(one.recipient for one in attempt.submitted())
+            kept, fault = self._sent(transaction, budget, attempt)
+            asked = set(transaction.recipients)
+            gone = tuple(one for one in attempt.submitted() if one.recipient in asked)
+            if gone:
+                reached = ", ".join(f"{one.recipient.address} ({one.treatment.value})" for one in gone)
+                self._quarantine.finish(held, [one.recipient for one in gone], f"released to {reached}")
+            elif fault is not None:
+                raise fault
+            return Outcome(gone, kept, earlier, attempt.repeated(), fault)
+
+    def _sent(
+        self, transaction: Transaction, budget: Budget, attempt: Attempt
+    ) -> tuple[tuple[Judgement, ...], GatepostError | None]:
+        """Give who stays held by today's decision, or what stopped the release."""
+        try:
+            judgements = self._outbound.release(transaction, budget, attempt)
+        except GatepostError as fault:
+            return (), fault
+        return tuple(one for one in judgements if one.treatment in _STAYS), None
 
     def as_is(self, held: Held) -> Outcome:
         """Refuse: only a find of a detector that was shown can be lifted, and no rule here has any."""

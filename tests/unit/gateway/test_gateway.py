@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from uuid import UUID
 
 import pysequoia
 import pytest
@@ -121,6 +122,15 @@ def message(
 
 def processed(gateway: Gateway, transaction: Transaction) -> Verdict:
     return gateway.process(transaction, gateway.survey(transaction), Budget(60, keepalive=lambda: None))
+
+
+def released(gateway: Gateway, transaction: Transaction) -> None:
+    """Release a message as if it had been held."""
+    budget = Budget(60, keepalive=lambda: None)
+    attempt = Journal(FakeJournal(World()), holder="release").release(UUID(int=1), transaction, budget)
+    with attempt:
+        attempt.find()
+        gateway.release(transaction, budget, attempt)
 
 
 def in_place(verdict: Verdict, transaction: Transaction) -> tuple[Field, ...]:
@@ -764,7 +774,7 @@ class TestAliases:
         leads(world, "team@hosp.test", "a@hosp.test", "b@hosp.test")
         assert Accept() == processed(gateway(), message("team@hosp.test"))
 
-        gateway().release(message("team@hosp.test"), Budget(60, keepalive=lambda: None))
+        released(gateway(), message("team@hosp.test"))
         assert [["a@hosp.test", "b@hosp.test"]] == sent_to(world)
 
     def test_what_is_tied_is_held_when_protection_is_demanded(self, world: World, gateway: Build) -> None:

@@ -7,12 +7,15 @@ from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
+from tests.fakes import FakeJournal, World
 
 from gatepost.crypto import seal
 from gatepost.decision.demand import Demand, Treatment
-from gatepost.decision.plan import Judgement
+from gatepost.decision.plan import Answer, Judgement, Plan
 from gatepost.errors import DeliveryError, VaultError
 from gatepost.gateway.budget import Budget
+from gatepost.gateway.entry import State
+from gatepost.gateway.journal import Attempt, Journal
 from gatepost.gateway.release import Release
 from gatepost.message.address import parse
 from gatepost.message.body import MemoryBody
@@ -63,25 +66,51 @@ class Worker:
         return seal.unwrap(self.private, wrapped, key_context(held))
 
 
+class KilledError(BaseException):
+    """The process is no more."""
+
+
 class Out:
-    """Judges each recipient as told, and remembers what it was given."""
+    """Judges each recipient as told, submits those who may get it one by one, and remembers what it was given."""
 
     def __init__(self, **treatments: Treatment) -> None:
         self._treatments = treatments
         self.given: list[Transaction] = []
-        self.broken = False
+        self.sent: list[Recipient] = []
+        self.faults: dict[Recipient, tuple[str, BaseException]] = {}  # when its copy is submitted, and with what
 
-    def release(self, transaction: Transaction, budget: Budget) -> tuple[Judgement, ...]:
-        if self.broken:
-            raise DeliveryError("down")
+    def release(self, transaction: Transaction, budget: Budget, attempt: Attempt) -> tuple[Judgement, ...]:
         assert budget.left() > 0
         self.given.append(transaction)
-        return tuple(
+        earlier = {one.recipient for one in attempt.submitted()}
+        judgements = tuple(
             Judgement(
                 one, Direction.OUT, Demand.ENCRYPT, (), self._treatments[one.address.local.lower()], ("because",)
             )
             for one in transaction.recipients
         )
+        attempt.begin(attempt.with_earlier(Plan(Answer.DISCARD, judgements, ())))
+        for one in judgements:
+            if one.treatment is Treatment.OPENPGP and one.recipient not in earlier:
+                self._submit(one.recipient, attempt)
+        attempt.save()
+        return judgements
+
+    def _submit(self, recipient: Recipient, attempt: Attempt) -> None:
+        attempt.mark([recipient], State.SENDING)
+        attempt.save()
+        when, fault = self.faults.pop(recipient, ("", KilledError()))
+        if when == "before":
+            if isinstance(fault, DeliveryError):
+                attempt.mark([recipient], State.PENDING)
+            raise fault
+        self.sent.append(recipient)
+        if when == "after":
+            raise fault
+        attempt.mark([recipient], State.SUBMITTED, "4NEW")
+        attempt.save()
+        if when == "noted":
+            raise fault
 
 
 class Place:
@@ -94,10 +123,22 @@ class Place:
         self.quarantine = Quarantine(
             store=self.rows, blobs=DirectoryBlobs(directory), public=worker.public, keep=timedelta(days=7)
         )
+        self.journal = Journal(FakeJournal(World()), holder="release")
         self.release = Release(
-            quarantine=self.quarantine, data_keys=worker, outbound=self.out, spool=directory, seconds=60
+            quarantine=self.quarantine,
+            data_keys=worker,
+            outbound=self.out,
+            journal=self.journal,
+            spool=directory,
+            seconds=60,
         )
         self.held = self.quarantine.hold(MESSAGE, (BOB, CAROL), subject="", cause="a rule", rules=(), name=uuid4())
+
+    def killed(self) -> None:
+        """Release, be killed, and start anew as a process does that has its turn."""
+        with pytest.raises(KilledError):
+            self.release.encrypted(self.held)
+        self.journal.free()
 
     def row(self) -> Held:
         assert self.rows.row is not None
@@ -153,10 +194,74 @@ def test_other_recipient_is_refused(tmp_path: Path) -> None:
 def test_failed_delivery_keeps_it(tmp_path: Path) -> None:
     """What could not be submitted is not marked as released."""
     place = Place(tmp_path, bob=Treatment.OPENPGP, carol=Treatment.OPENPGP)
-    place.out.broken = True
+    place.out.faults[BOB] = ("before", DeliveryError("down"))
     with pytest.raises(DeliveryError):
         place.release.encrypted(place.held)
     assert place.row() == place.held
+
+
+def test_who_got_it_before_a_fault_is_done(tmp_path: Path) -> None:
+    """Where a later copy is refused, those who got theirs are marked and told; the next try ends it."""
+    place = Place(tmp_path, bob=Treatment.OPENPGP, carol=Treatment.OPENPGP)
+    place.out.faults[CAROL] = ("before", DeliveryError("down"))
+    outcome = place.release.encrypted(place.held)
+    assert ([one.recipient for one in outcome.gone], str(outcome.fault)) == ([BOB], "down")
+    assert (place.row().state, place.row().recipients) == ("held", (CAROL,))
+
+    outcome = place.release.encrypted(place.row())
+    assert ([one.recipient for one in outcome.gone], outcome.repeated) == ([CAROL], frozenset())
+    assert place.out.sent == [BOB, CAROL]
+    assert place.row().state == "released"
+
+
+@pytest.mark.parametrize(
+    ("when", "sent", "repeated"),
+    [("before", [BOB, CAROL], {CAROL}), ("after", [BOB, CAROL, CAROL], {CAROL}), ("noted", [BOB, CAROL], set())],
+)
+def test_killed_while_the_last_copy_goes(
+    tmp_path: Path, when: str, sent: list[Recipient], repeated: set[Recipient]
+) -> None:
+    """
+    The next release sends what did not surely go, and nothing else; where nobody knows, it says so.
+
+    The copy that had gone is told as gone by the earlier release.
+    """
+    place = Place(tmp_path, bob=Treatment.OPENPGP, carol=Treatment.OPENPGP)
+    place.out.faults[CAROL] = (when, KilledError())
+    place.killed()
+    assert place.row() == place.held
+
+    outcome = place.release.encrypted(place.held)
+
+    assert place.out.sent == sent
+    assert {one.recipient for one in outcome.gone} == {BOB, CAROL}
+    assert set(outcome.repeated) == repeated
+    assert set(outcome.earlier) == {BOB, CAROL} - repeated
+    assert place.row().state == "released"
+
+
+def test_what_is_known_of_the_others_stays_known(tmp_path: Path) -> None:
+    """A release to one recipient alone does not forget that another one's copy may have gone."""
+    place = Place(tmp_path, bob=Treatment.OPENPGP, carol=Treatment.OPENPGP)
+    place.out.faults[BOB] = ("after", KilledError())
+    place.killed()
+    place.release.encrypted(place.held, CAROL.address)
+
+    outcome = place.release.encrypted(place.row())
+
+    assert (place.out.sent, set(outcome.repeated)) == ([BOB, CAROL, BOB], {BOB})
+
+
+def test_a_release_under_way_keeps_others_out(tmp_path: Path) -> None:
+    """While a release holds the copy's lease, on whatever host, another one is refused and sends nothing."""
+    place = Place(tmp_path, bob=Treatment.OPENPGP, carol=Treatment.OPENPGP)
+    with place.journal.release(place.held.id, MESSAGE, Budget(60, lambda: None)) as other:
+        other.find()
+        other.begin(Plan(Answer.DISCARD, (), ()))
+
+        with pytest.raises(DeliveryError, match="under way"):
+            place.release.encrypted(place.held)
+    assert place.out.sent == []
 
 
 def test_as_is_is_refused(tmp_path: Path) -> None:
