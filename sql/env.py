@@ -8,7 +8,9 @@ config = context.config
 connection = config.attributes.get("connection")
 
 if connection is None:
-    context.configure(dialect_name=config.attributes["dialect"], target_metadata=metadata)
+    # The driver's own style would double each % in the text.
+    options = {"paramstyle": "named"}
+    context.configure(dialect_name=config.attributes["dialect"], dialect_opts=options, target_metadata=metadata)
     context.run_migrations()
 else:
     context.configure(

@@ -184,9 +184,9 @@ CREATE TABLE partner (
     CONSTRAINT inbound_action_is_flag_quarantine_or_tempfail CHECK (inbound_action IN ('flag', 'quarantine', 'tempfail')), 
     CONSTRAINT ladder_names_treatments CHECK (ladder = '' OR replace(replace(replace(replace(replace(replace(',' || replace(replace(ladder, ' ', ''), ',', ',,') || ',', ',tls,', ''), ',openpgp,', ''), ',smime,', ''), ',pdf,', ''), ',securedoc,', ''), ',pickup,', '') = ''), 
     CONSTRAINT nexthop_is_host_or_port CHECK (ltrim(nexthop, 'abcdefghijklmnopqrstuvwxyz0123456789._-[]:') = ''), 
-    CONSTRAINT pattern_is_address_domain_or_dot_domain CHECK (pattern <> '' AND (rtrim(pattern, 'abcdefghijklmnopqrstuvwxyz0123456789._-') = '' OR rtrim(pattern, 'abcdefghijklmnopqrstuvwxyz0123456789._-') LIKE '%%_@') AND pattern NOT LIKE '%% %%' AND pattern NOT LIKE '%%@' AND pattern NOT LIKE '%%@.%%' AND pattern NOT LIKE '%%..%%' AND pattern NOT LIKE '%%.'), 
+    CONSTRAINT pattern_is_address_domain_or_dot_domain CHECK (pattern <> '' AND (rtrim(pattern, 'abcdefghijklmnopqrstuvwxyz0123456789._-') = '' OR rtrim(pattern, 'abcdefghijklmnopqrstuvwxyz0123456789._-') LIKE '%_@') AND pattern NOT LIKE '% %' AND pattern NOT LIKE '%@' AND pattern NOT LIKE '%@.%' AND pattern NOT LIKE '%..%' AND pattern NOT LIKE '%.'), 
     CONSTRAINT tls_is_verify_dane_mta_sts_or_fingerprint CHECK (tls IN ('', 'verify', 'dane', 'mta-sts') OR (length(tls) = 76 AND substr(tls, 1, 12) = 'fingerprint:' AND ltrim(substr(tls, 13), '0123456789abcdef') = '')), 
-    CONSTRAINT tls_ca_needs_verify CHECK (tls_ca = '' OR (tls = 'verify' AND tls_ca LIKE '/%%')), 
+    CONSTRAINT tls_ca_needs_verify CHECK (tls_ca = '' OR (tls = 'verify' AND tls_ca LIKE '/%')), 
     CONSTRAINT tls_name_needs_verify CHECK (tls_name = '' OR (tls = 'verify' AND ltrim(tls_name, 'abcdefghijklmnopqrstuvwxyz0123456789._-') = '')), 
     CONSTRAINT pattern_is_lower_case CHECK (pattern = lower(pattern))
 );

@@ -1,12 +1,21 @@
 """Servers that the tests share: one of each per test process, started when first asked for."""
 
+import itertools
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from lab.gpg import Gpg
 from lab.place import short_folder
+from lab.postgresql import PostgreSQL
 from lab.town import Town, town
+
+from gatepost.db import schema
+from gatepost.db.engine import Database
+
+ENGINES = ("sqlite", pytest.param("postgresql", marks=pytest.mark.real))
+"""What a fixture takes for `params` whose tests run on both engines."""
 
 
 @pytest.fixture(scope="session")
@@ -39,6 +48,49 @@ def the_town(shared_town: Town) -> Iterator[Town]:
     shared_town.clear()
     yield shared_town
     shared_town.clear()
+
+
+@pytest.fixture(scope="session")
+def postgresql(lab_folder: Path) -> Iterator[PostgreSQL]:
+    """Give a running PostgreSQL whose database `migrated` has the newest schema and stays as it is."""
+    with PostgreSQL(lab_folder / "pg") as server:
+        _migrate(server.create_database("migrated"))
+        yield server
+
+
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give an SQLite file that has the newest schema and stays as it is."""
+    file = tmp_path_factory.mktemp("schema") / "gatepost.db"
+    _migrate(f"sqlite:///{file}")
+    return file
+
+
+def _migrate(url: str) -> None:
+    database = Database(url)
+    schema.upgrade(database)
+    database.close()
+
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture
+def new_database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[str], str]]:
+    """Give a function that makes a database of an engine, with the newest schema, and gives its URL."""
+    made: list[tuple[PostgreSQL, str]] = []
+
+    def make(engine: str) -> str:
+        name = f"test{next(_numbers)}"
+        if engine == "sqlite":
+            return f"sqlite:///{shutil.copy(request.getfixturevalue('migrated'), tmp_path / f'{name}.db')}"
+        server: PostgreSQL = request.getfixturevalue("postgresql")
+        made.append((server, name))
+        return server.create_database(name, "migrated")
+
+    yield make
+    for server, name in made:
+        server.drop_database(name)
 
 
 @pytest.fixture

@@ -1,15 +1,14 @@
 """The journal's store, in memory and in SQL: both keep to the same rules."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from tests.conftest import ENGINES
 from tests.fakes import FakeJournal, World
 
-from gatepost.db import schema
 from gatepost.db.engine import Database
 from gatepost.db.journal import SqlJournal
 from gatepost.decision.demand import Demand, Treatment
@@ -46,13 +45,12 @@ PLAN = Plan(
 )
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[JournalStore]:
+@pytest.fixture(params=["memory", *ENGINES])
+def store(request: pytest.FixtureRequest, new_database: Callable[[str], str]) -> Iterator[JournalStore]:
     if request.param == "memory":
         yield FakeJournal(World())
         return
-    database = Database(f"sqlite:///{tmp_path}/gatepost.db")
-    schema.upgrade(database)
+    database = Database(new_database(request.param))
     yield SqlJournal(database)
     database.close()
 

@@ -21,6 +21,7 @@ from gatepost.errors import DirectoryError, StorageError
 from gatepost.message.address import Address, parent_domains
 
 _BATCH = 10_000
+_PAGE = 1000
 _BY_PATTERN = select(partner).where(partner.c.pattern.in_(bindparam("patterns", expanding=True)))
 _BY_NEXTHOP = union(  # not OR, which a planner may answer by reading the whole table
     select(partner).where(partner.c.nexthop == bindparam("nexthop"), partner.c.nexthop != literal_column("''")),
@@ -84,11 +85,16 @@ class PartnerTable:
         return _partner(row) if row else None
 
     def rows(self) -> Iterator[Partner]:
-        """Give every row, by pattern."""
+        """Give every row, by pattern; a page at a time, so that a long table is never in memory whole."""
+        last = ""
+        while page := self._page(last):
+            yield from map(_partner, page)
+            last = page[-1].pattern
+
+    def _page(self, after: str) -> Sequence[Row[Any]]:
+        statement = select(partner).where(partner.c.pattern > after).order_by(partner.c.pattern).limit(_PAGE)
         with self._database.reading() as connection:
-            statement = select(partner).order_by(partner.c.pattern).execution_options(yield_per=1000)
-            for row in connection.execute(statement):
-                yield _partner(row)
+            return connection.execute(statement).all()
 
     def add(self, row: Partner) -> None:
         """Write a new row; raises DirectoryError if there is one of that pattern, or the row is not allowed."""

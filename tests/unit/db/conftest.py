@@ -1,48 +1,84 @@
-"""A database of one's own for each test, copied from one that was migrated once."""
+"""A database of one's own for each test, on either engine, with the newest schema."""
 
-import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
+import psycopg
 import pytest
+from sqlalchemy import make_url
+from tests.conftest import ENGINES
 
-from gatepost.db import schema
 from gatepost.db.engine import Database
 
+Rows = list[tuple[Any, ...]]
 
-@pytest.fixture(scope="session")
-def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Migrate an empty database to the newest schema."""
-    file = tmp_path_factory.mktemp("schema") / "gatepost.db"
-    database = Database(f"sqlite:///{file}")
-    schema.upgrade(database)
-    database.close()
-    return file
+
+@pytest.fixture(params=ENGINES)
+def url(request: pytest.FixtureRequest, new_database: Callable[[str], str]) -> str:
+    return new_database(request.param)
 
 
 @pytest.fixture
-def file(migrated: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copy(migrated, tmp_path / "gatepost.db"))
+def file(new_database: Callable[[str], str]) -> Path:
+    """Give the file of an SQLite database."""
+    return Path(make_url(new_database("sqlite")).database or "")
 
 
 @pytest.fixture
-def database(file: Path) -> Iterator[Database]:
+def sqlite(file: Path) -> Iterator[Database]:
+    """Give the database in `file`."""
     database = Database(f"sqlite:///{file}")
     yield database
     database.close()
 
 
 @pytest.fixture
-def sql(file: Path) -> Callable[..., list[tuple[object, ...]]]:
-    """Run SQL beside us, as an admin with the sqlite3 shell does."""
+def database(url: str) -> Iterator[Database]:
+    database = Database(url)
+    yield database
+    database.close()
 
-    def run(statement: str, *values: object) -> list[tuple[object, ...]]:
-        connection = sqlite3.connect(file)
-        try:
-            with connection:
-                return connection.execute(statement, values).fetchall()
-        finally:
-            connection.close()
+
+@pytest.fixture
+def sql(url: str) -> Callable[..., Rows]:
+    """Run SQL beside us, as an admin with the shell of sqlite3 or psql does."""
+
+    def run(statement: str, *values: object) -> Rows:
+        if url.startswith("sqlite"):
+            return _in_sqlite(make_url(url).database or "", statement, values)
+        return _in_postgresql(url.replace("+psycopg", ""), statement.replace("?", "%s"), values)
 
     return run
+
+
+@pytest.fixture(params=ENGINES)
+def attempt(request: pytest.FixtureRequest) -> Callable[..., None]:
+    """Run SQL that must be refused; it is taken back, so that it need not have a database of its own."""
+
+    def run(statement: str, *values: object) -> None:
+        if request.param == "sqlite":
+            connection = sqlite3.connect(request.getfixturevalue("migrated"))
+        else:
+            url = request.getfixturevalue("postgresql").url("migrated").replace("+psycopg", "")
+            connection, statement = psycopg.connect(url), statement.replace("?", "%s")
+        with closing(connection):
+            try:
+                connection.execute(statement, values)
+            finally:
+                connection.rollback()
+
+    return run
+
+
+def _in_sqlite(file: str, statement: str, values: tuple[object, ...]) -> Rows:
+    with closing(sqlite3.connect(file)) as connection, connection:
+        return connection.execute(statement, values).fetchall()
+
+
+def _in_postgresql(url: str, statement: str, values: tuple[object, ...]) -> Rows:
+    with psycopg.connect(url) as connection:
+        cursor = connection.execute(statement, values or None)
+        return cursor.fetchall() if cursor.description else []

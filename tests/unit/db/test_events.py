@@ -1,13 +1,9 @@
 """Events are found by what people have at hand: a queue ID, or a Message-ID with or without its brackets."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from gatepost.db.engine import Database
 from gatepost.db.events import SqlEvents
-from gatepost.db.tables import metadata
 from gatepost.db.writer import Writer
 from gatepost.directory.event import Event
 
@@ -30,14 +26,11 @@ EVENTS = [
 
 
 @pytest.fixture
-def events(tmp_path: Path) -> Iterator[SqlEvents]:
-    database = Database(f"sqlite:///{tmp_path / 'db'}")
-    metadata.create_all(database.writer)
+def events(database: Database) -> SqlEvents:
     writer = Writer(database)
     writer.post(EVENTS)
     writer.close()
-    yield SqlEvents(database)
-    database.close()
+    return SqlEvents(database)
 
 
 @pytest.mark.parametrize("name", ["4XYZ", "<1@hosp.test>", "1@hosp.test"])

@@ -1,8 +1,7 @@
-"""Held copies in SQLite: every value comes back, and a row changes only from what was seen."""
+"""Held copies in the database: every value comes back, and a row changes only from what was seen."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
@@ -10,7 +9,6 @@ import pytest
 from gatepost.db.engine import Database
 from gatepost.db.held import SqlHeld
 from gatepost.db.tables import held as table
-from gatepost.db.tables import metadata
 from gatepost.errors import StorageError
 from gatepost.message.address import NULL_SENDER, parse
 from gatepost.message.transaction import Client, Recipient
@@ -21,9 +19,7 @@ BOB, CAROL = Recipient(parse(b"<Bob@p.test>"), ("NOTIFY=NEVER",)), Recipient(par
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> SqlHeld:
-    database = Database(f"sqlite:///{tmp_path / 'db'}")
-    metadata.create_all(database.writer)
+def store(database: Database) -> SqlHeld:
     return SqlHeld(database)
 
 

@@ -1,21 +1,17 @@
-"""The log of notices in SQLite: none goes twice, nobody is flooded."""
+"""The log of notices: none goes twice, nobody is flooded."""
 
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
 from gatepost.db.engine import Database
 from gatepost.db.notices import SqlNotices
-from gatepost.db.tables import metadata
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 @pytest.fixture
-def log(tmp_path: Path) -> SqlNotices:
-    database = Database(f"sqlite:///{tmp_path / 'db'}")
-    metadata.create_all(database.writer)
+def log(database: Database) -> SqlNotices:
     return SqlNotices(database)
 
 
