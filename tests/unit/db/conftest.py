@@ -2,11 +2,10 @@
 
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 from sqlalchemy import make_url
 from tests.conftest import ENGINES
@@ -55,22 +54,25 @@ def sql(url: str) -> Callable[..., Rows]:
 
 
 @pytest.fixture(params=ENGINES)
-def attempt(request: pytest.FixtureRequest) -> Callable[..., None]:
-    """Run SQL that must be refused; it is taken back, so that it need not have a database of its own."""
+def attempt(request: pytest.FixtureRequest) -> Iterator[Callable[..., None]]:
+    """Run SQL and take it back: what must be refused needs no database of its own."""
+    if request.param == "sqlite":
+        database = Database(f"sqlite:///{request.getfixturevalue('migrated')}")
+    else:
+        database = Database(request.getfixturevalue("postgresql").url("migrated"))
 
     def run(statement: str, *values: object) -> None:
-        if request.param == "sqlite":
-            connection = sqlite3.connect(request.getfixturevalue("migrated"))
-        else:
-            url = request.getfixturevalue("postgresql").url("migrated").replace("+psycopg", "")
-            connection, statement = psycopg.connect(url), statement.replace("?", "%s")
-        with closing(connection):
-            try:
-                connection.execute(statement, values)
-            finally:
-                connection.rollback()
+        mark = "?" if database.is_sqlite else "%s"
+        with suppress(_Undone), database.writing() as connection:
+            connection.exec_driver_sql(statement.replace("?", mark), values)
+            raise _Undone
 
-    return run
+    yield run
+    database.close()
+
+
+class _Undone(Exception):  # noqa: N818 - nothing went wrong
+    """Takes a transaction back."""
 
 
 def _in_sqlite(file: str, statement: str, values: tuple[object, ...]) -> Rows:
@@ -79,6 +81,8 @@ def _in_sqlite(file: str, statement: str, values: tuple[object, ...]) -> Rows:
 
 
 def _in_postgresql(url: str, statement: str, values: tuple[object, ...]) -> Rows:
+    import psycopg  # noqa: PLC0415 - only this engine needs it
+
     with psycopg.connect(url) as connection:
         cursor = connection.execute(statement, values or None)
         return cursor.fetchall() if cursor.description else []
