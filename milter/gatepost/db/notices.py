@@ -9,6 +9,9 @@ from sqlalchemy import delete, func, insert, select
 from gatepost.db.engine import Database
 from gatepost.db.tables import notice as table
 
+# What is counted must not change before it is written; SQLite has one writer at a time anyway.
+_TAKE_TURNS = "LOCK TABLE notice IN SHARE ROW EXCLUSIVE MODE"
+
 
 class SqlNotices:
     """The log of notices; an implementation of `NoticeLog`. Thread-safe."""
@@ -21,6 +24,8 @@ class SqlNotices:
         sent = select(table.c.digest).where(table.c.digest == digest)
         recent = select(func.count()).where(table.c.recipient == recipient, table.c.at > at - timedelta(hours=1))
         with self._database.writing() as connection:
+            if not self._database.is_sqlite:
+                connection.exec_driver_sql(_TAKE_TURNS)
             if connection.execute(sent).first() is not None or (connection.scalar(recent) or 0) >= per_hour:
                 return False
             connection.execute(insert(table).values(digest=digest, recipient=recipient, at=at))

@@ -18,6 +18,8 @@ from gatepost.db.engine import Database
 from gatepost.errors import ConfigError
 
 _GROUP = 0o060  # reading and writing, by the group
+# Held until the transaction ends, so that two hosts do not upgrade at once; the number is the name, as ASCII.
+TAKE_TURNS = f"SELECT pg_advisory_xact_lock({int.from_bytes(b'gatepost')})"
 
 
 def upgrade(database: Database) -> None:
@@ -32,6 +34,8 @@ def upgrade(database: Database) -> None:
     config = _config()
     try:
         with database.writing() as connection:
+            if not database.is_sqlite:
+                connection.exec_driver_sql(TAKE_TURNS)
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
     except CommandError as error:
