@@ -12,7 +12,7 @@ from uuid import UUID
 
 from gatepost.crypto.openpgp import Certificate, Opened
 from gatepost.decision.plan import Judgement
-from gatepost.directory.event import Event
+from gatepost.directory.event import Event, Record
 from gatepost.directory.key import Key, Trust
 from gatepost.directory.partner import Partner, patterns
 from gatepost.directory.thread import Sent, ThreadRow
@@ -107,9 +107,9 @@ class World:
         self.happens("commit")
         self.rows.extend(rows)
 
-    def post(self, events: Sequence[Event]) -> None:
+    def post(self, record: Record) -> None:
         self.happens("post")
-        self.events.extend(events)
+        self.events.extend(record.events())
 
     def close(self) -> None:
         self.happens("close")
@@ -136,6 +136,23 @@ class World:
     def forget(self, digest: bytes) -> None:
         self.happens("forget")
         self.told.discard(digest)
+
+
+class FakeRecord:
+    """A record of these events; counts how often it was told, and fails in telling if asked to."""
+
+    def __init__(self, *events: Event, fault: Exception | None = None) -> None:
+        self._events = events
+        self._fault = fault
+        self.told = 0
+
+    def events(self) -> Sequence[Event]:
+        return self._events
+
+    def tell(self) -> None:
+        self.told += 1
+        if self._fault is not None:
+            raise self._fault
 
 
 class FakeKeys:

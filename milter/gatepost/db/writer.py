@@ -12,8 +12,8 @@ Rules:
 import json
 import threading
 import time
-from collections import deque
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -24,7 +24,7 @@ from gatepost.db.direct import Batch, DirectWriter
 from gatepost.db.engine import Database
 from gatepost.db.statement import Statement
 from gatepost.db.tables import event, thread
-from gatepost.directory.event import Event
+from gatepost.directory.event import Event, Record
 from gatepost.directory.thread import ThreadRow
 from gatepost.errors import StorageError
 from gatepost.log import logger
@@ -74,8 +74,9 @@ class Writer:
         self._insert_event = Statement(insert(event), dialect, _EVENT_COLUMNS)
         self._wake = threading.Condition()
         self._jobs: list[_Job] = []
-        self._events: deque[Event] = deque()
-        self._events_taken = 0.0
+        self._records: list[Record] = []
+        self._unwritten: list[Event] = []  # of records that were told; only the writer's thread touches it
+        self._records_due = 0.0
         self._lost = 0
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="database writer", daemon=True)
@@ -93,15 +94,15 @@ class Writer:
             self._wake.notify()
         job.wait()
 
-    def post(self, events: Sequence[Event]) -> None:
-        """Write events soon."""
+    def post(self, record: Record) -> None:
+        """Write a record's events and its log line soon."""
         with self._wake:
             if self._closed:
-                logger.error("events were lost: the database writer is closed", count=len(events))
-            elif len(self._events) + len(events) > MOST_EVENTS:
-                self._lost += len(events)  # told by the writer's thread, once per group
+                logger.error("events were lost: the database writer is closed", count=1)
+            elif len(self._records) + len(self._unwritten) >= MOST_EVENTS:
+                self._lost += 1  # told by the writer's thread, once per group
             else:
-                self._events.extend(events)
+                self._records.append(record)
 
     def close(self) -> None:
         """Write what is left, then stop."""
@@ -117,70 +118,76 @@ class Writer:
                 self._wake.wait_for(lambda: self._jobs or self._closed, LINGER_SECONDS)
                 jobs, self._jobs = self._jobs, []
                 closed = self._closed
-                events = self._due_events()
+                due = closed or time.monotonic() >= self._records_due
+                records = self._taken() if due else ()
                 lost, self._lost = self._lost, 0
             if lost:
                 logger.error("events were lost: the database is too slow or down", count=lost)
-            if jobs or events:
-                self._write(jobs, events, last=closed)
-                time.sleep(0 if closed else GATHER_SECONDS)
+            if jobs:
+                self._commit(jobs)
+            if records or (due and self._unwritten):
+                self._record(records, last=closed)
+            if jobs and not closed:
+                time.sleep(GATHER_SECONDS)
 
-    def _due_events(self) -> "deque[Event]":
-        """Take the events if it is time; on a busy day they go in larger groups than those who wait."""
-        now = time.monotonic()
-        if not self._closed and now - self._events_taken < LINGER_SECONDS:
-            return deque()
-        self._events_taken = now
-        events, self._events = self._events, deque()
-        return events
+    def _taken(self) -> Sequence[Record]:
+        """Take the records; on a busy day they go in larger groups than those who wait."""
+        self._records_due = time.monotonic() + LINGER_SECONDS
+        records, self._records = self._records, []
+        return records
 
-    def _write(self, jobs: Sequence[_Job], events: "deque[Event]", *, last: bool) -> None:
+    def _commit(self, jobs: Sequence[_Job]) -> None:
         try:
-            self._transaction([row for job in jobs for row in job.rows], events)
+            self._write_threads([row for job in jobs for row in job.rows])
         except StorageError as error:
             for job in jobs:
                 job.finish(error)
-            self._keep(events, error, last=last)
         except Exception:  # noqa: BLE001 - whatever a row's value made the driver raise
-            self._write_singly(jobs, events)
+            self._commit_singly(jobs)
         else:
             for job in jobs:
                 job.finish()
 
-    def _transaction(self, rows: Sequence[ThreadRow], events: Iterable[Event]) -> None:
-        now = datetime.now(UTC)
-        self._direct.write(
-            (
-                _batch(self._insert_thread, [_thread_columns(row, now) for row in rows]),
-                _batch(self._insert_event, map(_event_columns, events)),
-            )
-        )
-
-    def _keep(self, events: "deque[Event]", error: StorageError, *, last: bool) -> None:
-        """Put events back that could not be written, before those that have come in since."""
-        if not events:
-            return
-        logger.warning("events wait for the database", count=len(events), cause=str(error))
-        with self._wake:
-            if last:
-                logger.error("events were lost: the database is down", count=len(events))
-                return
-            self._events.extendleft(reversed(events))
-            self._wake.wait_for(lambda: self._jobs or self._closed, _RETRY_SECONDS)
-
-    def _write_singly(self, jobs: Sequence[_Job], events: Iterable[Event]) -> None:
+    def _commit_singly(self, jobs: Sequence[_Job]) -> None:
         for job in jobs:
             try:
-                self._transaction(job.rows, ())
+                self._write_threads(job.rows)
             except Exception as error:  # noqa: BLE001 - the waiting message is told, whatever it was
                 job.finish(StorageError(f"the database refuses a thread row: {error}"))
             else:
                 job.finish()
+
+    def _record(self, records: Sequence[Record], *, last: bool) -> None:
+        for record in records:
+            with suppress(OSError, ValueError):  # stderr is gone: nobody can be told, and mail goes on
+                record.tell()
+            self._unwritten += record.events()
+        try:
+            self._write_events(self._unwritten)
+        except StorageError as error:
+            if last:
+                logger.error("events were lost: the database is down", count=len(self._unwritten))
+            else:
+                logger.warning("events wait for the database", count=len(self._unwritten), cause=str(error))
+                self._records_due = time.monotonic() + _RETRY_SECONDS
+            return
+        except Exception:  # noqa: BLE001 - whatever an event's value made the driver raise
+            self._write_singly(self._unwritten)
+        self._unwritten = []
+
+    def _write_singly(self, events: Iterable[Event]) -> None:
         for one in events:
             try:
-                self._transaction((), (one,))
+                self._write_events((one,))
             except Exception as error:  # noqa: BLE001 - one event must not stop the others
                 logger.error("an event was lost", queue_id=one.queue_id, cause=str(error))
+
+    def _write_threads(self, rows: Iterable[ThreadRow]) -> None:
+        now = datetime.now(UTC)
+        self._direct.write([_batch(self._insert_thread, [_thread_columns(row, now) for row in rows])])
+
+    def _write_events(self, events: Iterable[Event]) -> None:
+        self._direct.write([_batch(self._insert_event, map(_event_columns, events))])
 
 
 def _batch(statement: Statement, rows: Iterable[dict[str, Any]]) -> Batch:

@@ -71,7 +71,7 @@ def may_demand(view: View, facts: RecipientFacts, rules: RuleSet) -> bool:
 
 def demand_of(view: View, facts: RecipientFacts, rules: RuleSet) -> Demanded:
     """Tell what is demanded for one recipient without the rules that come second."""
-    return _demanded(view, facts, [rule for rule in rules.rules if not rule.comes_second])
+    return _demanded(view, facts, rules.first)
 
 
 def decide(
@@ -95,7 +95,7 @@ def decide(
 def _judge(view: View, facts: RecipientFacts, rules: RuleSet, ladders: Ladders, no_rung: Treatment) -> Judgement:
     demanded = demand_of(view, facts, rules)
     outcome = _treated(demanded, view, facts, ladders, no_rung)
-    second = [rule for rule in rules.rules if rule.comes_second and _judges(rule, outcome.treatment)]
+    second = [rule for rule in rules.second if _judges(rule, outcome.treatment)]
     if second:
         counted = [rule for rule in rules.rules if not rule.comes_second or rule in second]
         demanded = _demanded(view, facts, counted)

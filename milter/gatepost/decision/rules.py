@@ -38,8 +38,18 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class RuleSet:
-    """All rules, files by name, rules by position; `needs_body` tells that one asks for finds."""
+    """
+    All rules, files by name, rules by position; `needs_body` tells that one asks for finds.
+
+    `first` and `second` are those that come first and second.
+    """
 
     rules: tuple[Rule, ...] = ()
     tags: Tags = field(default_factory=lambda: Tags.of(()))
     needs_body: bool = False
+    first: tuple[Rule, ...] = field(init=False, repr=False, compare=False)
+    second: tuple[Rule, ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "first", tuple(rule for rule in self.rules if not rule.comes_second))
+        object.__setattr__(self, "second", tuple(rule for rule in self.rules if rule.comes_second))

@@ -5,7 +5,7 @@ Size and finds are unknown (None) until the whole message is there.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from gatepost.message import subject
 from gatepost.message.field import Field
@@ -63,7 +63,18 @@ class View:
 
     def completed(self, transaction: Transaction) -> "View":
         """Give the view now that the whole message is there: its size is known."""
-        return replace(self, size=_octets(transaction))
+        return View(
+            sender=self.sender,
+            authenticated=self.authenticated,
+            subjects=self.subjects,
+            fields=self.fields,
+            tags=self.tags,
+            outside=self.outside,
+            size=_octets(transaction),
+            finds=self.finds,
+            encrypted=self.encrypted,
+            _headers=self._headers,
+        )
 
     def header(self, name: bytes) -> tuple[str, ...]:
         """Give every value of the field, decoded; `name` in lower case."""
@@ -75,5 +86,7 @@ class View:
 
 def _octets(transaction: Transaction) -> int:
     """Count the message as it stands on the wire: a colon and CRLF to each field, CRLF at each fold."""
-    lines = [len(item.name) + len(item.value) + item.value.count(b"\n") + 3 for item in transaction.fields]
-    return sum(lines) + 2 + transaction.body.size
+    octets = 2 + transaction.body.size
+    for item in transaction.fields:
+        octets += len(item.name) + len(item.value) + item.value.count(b"\n") + 3
+    return octets

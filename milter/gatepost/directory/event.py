@@ -4,8 +4,9 @@ An event: what was decided for one recipient of one message, and how it went.
 No body, matched secret or password stands in an event.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,3 +24,13 @@ class Event:
     rules: tuple[str, ...] = ()
     reasons: tuple[str, ...] = ()
     detail: Mapping[str, object] = field(default_factory=dict)
+
+
+class Record(Protocol):
+    """What has happened, written when there is time: many at once cost less than one by one."""
+
+    def events(self) -> Sequence[Event]:
+        """Give what is to be kept."""
+
+    def tell(self) -> None:
+        """Write the log's line."""

@@ -15,18 +15,18 @@ from uuid import UUID
 
 from gatepost.decision.demand import PROTECTING, Treatment
 from gatepost.decision.plan import Copy, Judgement, Plan
-from gatepost.directory.event import Event
+from gatepost.directory.event import Record
 from gatepost.directory.thread import ThreadRow, hashed
 from gatepost.errors import DeliveryError, WorkerError
 from gatepost.gateway.budget import Budget
 from gatepost.gateway.entry import State
 from gatepost.gateway.journal import Attempt
 from gatepost.gateway.notices import Notice
+from gatepost.gateway.record import MessageRecord
 from gatepost.gateway.result import Result
 from gatepost.gateway.submission import Submitter, submission_of
 from gatepost.gateway.telling import Telling
 from gatepost.gateway.verdict import Accept, Discard, Verdict
-from gatepost.log import logger
 from gatepost.message.edit import Form
 from gatepost.message.transaction import Recipient, Transaction
 
@@ -55,8 +55,8 @@ class Records(Protocol):
     def commit(self, rows: Sequence[ThreadRow]) -> None:
         """Write rows; gives control back once they are durable."""
 
-    def post(self, events: Sequence[Event]) -> None:
-        """Write events soon."""
+    def post(self, record: Record) -> None:
+        """Write the record's events and its log line soon."""
 
     def close(self) -> None:
         """Write what is still waiting; raises StorageError if that fails."""
@@ -187,42 +187,8 @@ class Despatch:
         answer: str,
         details: Mapping[Recipient, Mapping[str, object]] = MappingProxyType({}),
     ) -> None:
-        """Write an event for each recipient and the message's one log line."""
-        now = time.time()
-        message_id = transaction.message_id
-        self._records.post(
-            [
-                Event(
-                    at=now,
-                    queue_id=transaction.queue_id,
-                    message_id=message_id,
-                    direction=one.direction.value,
-                    sender=transaction.sender.text,
-                    recipient=one.recipient.address.text,
-                    demand=one.demand.word,
-                    treatment=one.treatment.value,
-                    rules=one.rules,
-                    reasons=one.reasons,
-                    detail=_detail(one.recipient, details.get(one.recipient, {})),
-                )
-                for one in plan.judgements
-            ]
-        )
-        logger.info(
-            "message",
-            queue_id=transaction.queue_id,
-            answer=answer,
-            sender=str(transaction.sender),
-            recipients=[
-                f"{one.recipient.address.text} {one.direction.value} {one.treatment.value}"
-                for one in plan.judgements
-            ],
-            milliseconds=round((time.monotonic() - started) * 1000, 1),
-        )
-
-
-def _detail(recipient: Recipient, known: Mapping[str, object]) -> Mapping[str, object]:
-    return known if recipient.alias is None else {**known, "alias": recipient.alias.text}
+        """Note what became of the message."""
+        self._records.post(MessageRecord(transaction, plan, answer, time.monotonic() - started, details))
 
 
 def _threads(transaction: Transaction, plan: Plan, outgoing: Sequence[Outgoing]) -> list[ThreadRow]:

@@ -83,36 +83,39 @@ class Gateway:
 
     def survey(self, transaction: Transaction) -> Survey:
         """Gather what is known at the end of the header."""
-        facts = self._surveyor.facts(transaction)
+        inside = self._site.is_inside(transaction.client)
+        facts = self._surveyor.facts(transaction, inside=inside)
         outside = sum(one.direction is Direction.OUT for one in facts)
         view = View.of(transaction, self._rules.tags, outside=outside, complete=False)
+        demanded = frozenset(one.recipient for one in facts if engine.may_demand(view, one, self._rules))
         needs_body = (
             is_report(transaction)
             or len({one.direction for one in facts if one.direction in _CAME_IN}) > 1  # two forms, one submitted
             or self._rules.needs_body
+            or bool(demanded)
             or any(
                 one.recipient.alias is not None  # a copy of its own is submitted
                 or (one.direction is Direction.IN and self._arrivals.concerns(transaction.fields))
-                or engine.may_demand(view, one, self._rules)
                 for one in facts
             )
         )
-        return Survey(facts, view, needs_body)
+        return Survey(facts, view, needs_body, inside, demanded)
 
     def plan(self, transaction: Transaction, survey: Survey) -> Plan:
         """Decide, without doing anything."""
-        return self._plan(transaction, survey, self._surveyor.returned(transaction))
+        return self._plan(transaction, survey, self._surveyor.returned(transaction, inside=survey.inside))
 
     def _plan(self, transaction: Transaction, survey: Survey, returned: Returned | None) -> Plan:
         facts, view = survey.facts, survey.view.completed(transaction)
-        if returned is not None and returned.cut is None:
+        uncut = returned is not None and returned.cut is None
+        if uncut:
             facts = tuple(replace(one, thread=True) for one in facts)
-        known = tuple(
+        known = [
             self._surveyor.with_rungs(one)
-            if one.direction is Direction.OUT and engine.may_demand(view, one, self._rules)
+            if one.direction is Direction.OUT and (uncut or one.recipient in survey.demanded)
             else one
             for one in facts
-        )
+        ]
         if any(one.rungs for one in known) and self._arrivals.is_encrypted(transaction):
             view = replace(view, encrypted=True)
         return engine.decide(view, known, self._rules, self._ladders, self._no_rung)
@@ -120,11 +123,10 @@ class Gateway:
     def process(self, transaction: Transaction, survey: Survey, budget: Budget) -> Verdict:
         """Decide about one message and carry it out up to the edits of the original."""
         started = time.monotonic()
-        inside = self._site.is_inside(transaction.client)
-        with self._journal.attempt(transaction, budget, inside=inside) as attempt:
+        with self._journal.attempt(transaction, budget, inside=survey.inside) as attempt:
             envelope = transaction.recipients
             transaction = _to(survey.facts, transaction)
-            returned = self._surveyor.returned(transaction)
+            returned = self._surveyor.returned(transaction, inside=survey.inside)
             plan = self._plan(transaction, survey, returned)
             if survey.needs_body and _may_spread(plan) and (entry := attempt.find()) is not None:
                 plan = rest_of(entry, plan, self._rungs(survey))
@@ -132,7 +134,7 @@ class Gateway:
             if plan.answer is Answer.REJECT:
                 self._despatch.record(transaction, plan, started=started, answer="reject")
                 return Reject(self._refusal(transaction, plan))
-            outgoing = self._outgoing(transaction, plan, returned, budget)
+            outgoing = self._outgoing(transaction, plan, returned, budget, inside=survey.inside)
             return self._despatch.send(
                 transaction, plan, outgoing, budget, attempt, started=started, envelope=envelope
             )
@@ -165,7 +167,7 @@ class Gateway:
         started = time.monotonic()
         survey = self.survey(transaction)
         transaction = replace(transaction, recipients=tuple(one.recipient for one in survey.facts))
-        returned = self._surveyor.returned(transaction)
+        returned = self._surveyor.returned(transaction, inside=survey.inside)
         plan = self._plan(transaction, survey, returned)
         refused = tuple(one for one in plan.judgements if one.treatment is Treatment.REJECT)
         if refused:
@@ -173,19 +175,19 @@ class Gateway:
             if not left:
                 return refused
             return refused + self._release(replace(transaction, recipients=left), budget, attempt)
-        outgoing = self._outgoing(transaction, plan, returned, budget)
+        outgoing = self._outgoing(transaction, plan, returned, budget, inside=survey.inside)
         self._despatch.release(transaction, plan, outgoing, budget, attempt, started=started)
         return plan.judgements
 
     def _outgoing(
-        self, transaction: Transaction, plan: Plan, returned: Returned | None, budget: Budget
+        self, transaction: Transaction, plan: Plan, returned: Returned | None, budget: Budget, *, inside: bool
     ) -> tuple[Outgoing, ...]:
         """Build every copy that goes on; held ones go into the vault as they came."""
         built: list[Outgoing] = []
         for copy in plan.copies:
             if copy.treatment is Treatment.QUARANTINE:
                 continue
-            if self._site.is_inside(transaction.client):
+            if inside:
                 built.append(self._departing(transaction, copy, returned, budget))
             else:
                 built.extend(self._arriving(transaction, copy, budget))
@@ -234,7 +236,8 @@ class Gateway:
 
 def _to(those: Iterable[RecipientFacts | Judgement], transaction: Transaction) -> Transaction:
     """Address the transaction to those recipients."""
-    return replace(transaction, recipients=tuple(one.recipient for one in those))
+    recipients = tuple([one.recipient for one in those])
+    return transaction if recipients == transaction.recipients else replace(transaction, recipients=recipients)
 
 
 def _may_spread(plan: Plan) -> bool:

@@ -21,17 +21,16 @@ _WORDS = re.compile(rb"[^\s;\"]+")
 
 def removed(fields: Iterable[Field], authserv_id: bytes, *, for_outsiders: bool) -> tuple[Change, ...]:
     """Give the deletions that a copy needs; `authserv_id` in lower case."""
+    prefixes = (_OURS, *_STEERING) if for_outsiders else (_OURS,)
     seen: dict[bytes, int] = {}
     found = []
     for field in fields:
         key = field.key
-        seen[key] = seen.get(key, 0) + 1
-        if (
-            key.startswith(_OURS)
-            or (for_outsiders and key.startswith(_STEERING))
-            or (key == _RESULTS and names(field.value, authserv_id))
-        ):
-            found.append(Change(field.name, seen[key], None))
+        ours = key.startswith(prefixes)
+        if ours or key == _RESULTS:
+            seen[key] = seen.get(key, 0) + 1
+            if ours or names(field.value, authserv_id):
+                found.append(Change(field.name, seen[key], None))
     return tuple(found)
 
 

@@ -30,11 +30,17 @@ _NO_RUNG_FOR_TIED = Rung(False, "cannot protect what aliases do not part")
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """What is known of one message at the end of its header; `needs_body` tells the milter to take the body."""
+    """
+    What is known of one message at the end of its header; `needs_body` tells the milter to take the body.
+
+    `inside` tells where the client is. `demanded` holds the recipients for whom something is or may be demanded.
+    """
 
     facts: tuple[RecipientFacts, ...]
     view: View
     needs_body: bool
+    inside: bool = False
+    demanded: frozenset[Recipient] = frozenset()
 
 
 class Surveyor:
@@ -59,13 +65,12 @@ class Surveyor:
         self._encryptor = encryptor
         self._min_trust = min_trust
 
-    def facts(self, transaction: Transaction) -> tuple[RecipientFacts, ...]:
+    def facts(self, transaction: Transaction, *, inside: bool) -> tuple[RecipientFacts, ...]:
         """
-        Give partner and thread of every recipient; no rungs yet.
+        Give partner and thread of every recipient, for a client inside or outside; no rungs yet.
 
         Where the site's aliases lead outside, their recipients stand in the place of the transaction's.
         """
-        inside = self._site.is_inside(transaction.client)
         # What a report is about stands in its body, which is not there yet: see `returned`.
         thread = inside and not report.is_report(transaction) and self._in_other_thread(transaction)
         recipients = self._aliases.follow(transaction.recipients)
@@ -86,9 +91,9 @@ class Surveyor:
         rows = [row for one in recipient.leads_to if (row := self._partners.find(one)) is not None]
         return max(rows, key=lambda row: Demand.of(row.demand), default=None)
 
-    def returned(self, transaction: Transaction) -> report.Returned | None:
+    def returned(self, transaction: Transaction, *, inside: bool) -> report.Returned | None:
         """Give what a report returns of a protected message; None for all other mail."""
-        if not (self._site.is_inside(transaction.client) and report.is_report(transaction)):
+        if not (inside and report.is_report(transaction)):
             return None
         body = transaction.body.read()
         if not self.in_thread((*transaction.fields, *report.named_in(body))):
@@ -112,7 +117,7 @@ class Surveyor:
         if facts.recipient.tied:
             return replace(facts, rungs=dict.fromkeys(PROTECTING, _NO_RUNG_FOR_TIED))
         rungs = {Treatment.OPENPGP: self._openpgp(address), Treatment.TLS: _tls(address, facts.partner)}
-        return replace(facts, rungs=rungs)
+        return RecipientFacts(facts.recipient, facts.direction, facts.partner, facts.thread, rungs)
 
     def _openpgp(self, address: Address) -> Rung:
         refusals = []

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from tests.fakes import FakeRecord
 from typer.testing import CliRunner, Result
 
 from gatepost.app.store import open_database
@@ -25,22 +26,24 @@ def config(tmp_path: Path) -> str:
     path = tmp_path / "site" / "gatepost.toml"
     writer = Writer(open_database(read(path)))
     writer.post(
-        [
-            Event(
-                at=1_700_000_000.0,
-                queue_id="4XYZ",
-                message_id="<1@hosp.test>",
-                direction="out",
-                sender="a@hosp.test",
-                recipient=recipient,
-                demand="encrypt",
-                treatment="openpgp",
-                rules=("tagged",),
-                reasons=("the subject asks for it", "a usable key"),
-                detail={"queued_as": "4ABC"} | more,
+        FakeRecord(
+            *(
+                Event(
+                    at=1_700_000_000.0,
+                    queue_id="4XYZ",
+                    message_id="<1@hosp.test>",
+                    direction="out",
+                    sender="a@hosp.test",
+                    recipient=recipient,
+                    demand="encrypt",
+                    treatment="openpgp",
+                    rules=("tagged",),
+                    reasons=("the subject asks for it", "a usable key"),
+                    detail={"queued_as": "4ABC"} | more,
+                )
+                for recipient, more in (("bob@x.test", {}), ("carol@x.test", {"alias": "away@hosp.test"}))
             )
-            for recipient, more in (("bob@x.test", {}), ("carol@x.test", {"alias": "away@hosp.test"}))
-        ]
+        )
     )
     writer.close()
     return str(path)

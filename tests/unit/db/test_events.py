@@ -1,6 +1,7 @@
 """Events are found by what people have at hand: a queue ID, or a Message-ID with or without its brackets."""
 
 import pytest
+from tests.fakes import FakeRecord
 
 from gatepost.db.engine import Database
 from gatepost.db.events import SqlEvents
@@ -28,7 +29,7 @@ EVENTS = [
 @pytest.fixture
 def events(database: Database) -> SqlEvents:
     writer = Writer(database)
-    writer.post(EVENTS)
+    writer.post(FakeRecord(*EVENTS))
     writer.close()
     return SqlEvents(database)
 

@@ -2,11 +2,12 @@
 
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 
 import pytest
+from lab.wait import until
+from tests.fakes import FakeRecord
 
 from gatepost.db import writer as writer_module
 from gatepost.db.engine import Database
@@ -52,7 +53,7 @@ class TestWriter:
             reasons=("because", "so"),
             detail={"queued_as": "R"},
         )
-        writer.post([event])
+        writer.post(FakeRecord(event))
         writer.close()
 
         ((number, at, *rest),) = sql("SELECT * FROM event")
@@ -69,13 +70,13 @@ class TestWriter:
         """Many who wait cost few syncs to disk."""
         writer = Writer(database)
         groups: list[int] = []
-        write = writer._write
+        commit = writer._commit
 
-        def count(jobs: Sequence[writer_module._Job], events: "deque[Event]", *, last: bool) -> None:
+        def count(jobs: Sequence[writer_module._Job]) -> None:
             groups.append(len(jobs))
-            write(jobs, events, last=last)
+            commit(jobs)
 
-        monkeypatch.setattr(writer, "_write", count)
+        monkeypatch.setattr(writer, "_commit", count)
         with database.writing() as held_up:  # until all have come
             if not database.is_sqlite:
                 held_up.exec_driver_sql("LOCK TABLE thread")
@@ -99,18 +100,26 @@ class TestWriter:
             writer.commit([row()])
 
     def test_events_survive_a_failure(self, writer: Writer, sql: Sql, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Events that could not be written wait until the database is back."""
+        """Events that could not be written wait until the database is back; each message is told once."""
         monkeypatch.setattr(writer_module, "_RETRY_SECONDS", 0.01)
         sql("ALTER TABLE event RENAME TO away")
-        writer.post([Event(at=1.0, queue_id="first")])
-        with pytest.raises(StorageError):
-            writer.commit([row()])
-        writer.post([Event(at=2.0, queue_id="second")])
+        first, second = FakeRecord(Event(at=1.0, queue_id="first")), FakeRecord(Event(at=2.0, queue_id="second"))
+        writer.post(first)
+        until(lambda: writer._unwritten, 20, "the event was tried")
+        writer.post(second)
         sql("ALTER TABLE away RENAME TO event")
-        writer.commit([row()])
         writer.close()
 
         assert sql("SELECT queue_id FROM event ORDER BY id") == [("first",), ("second",)]
+        assert (first.told, second.told) == (1, 1)
+
+    def test_log_that_is_gone_stops_no_mail(self, writer: Writer, sql: Sql) -> None:
+        """Where nobody reads the log any more, messages go on and their events are kept."""
+        writer.post(FakeRecord(Event(at=1.0, queue_id="Q"), fault=BrokenPipeError()))
+        writer.commit([row()])
+        writer.close()
+
+        assert sql("SELECT queue_id FROM event") == [("Q",)]
 
     def test_bad_row_spoils_no_other(self, database: Database, sql: Sql, monkeypatch: pytest.MonkeyPatch) -> None:
         """In a group with a row that cannot be stored the others are stored, and only its owner is told."""
@@ -121,8 +130,10 @@ class TestWriter:
             writer_module._Job([row(2, "nonsense")]),
             writer_module._Job([row(3)]),
         ]
-        events = [Event(at=1.0, queue_id="good"), Event(at=2.0, queue_id="\udcff"), Event(at=3.0, queue_id="last")]
-        writer._write(jobs, deque(events), last=False)
+        writer._commit(jobs)
+        writer._record(
+            [FakeRecord(Event(at=1.0, queue_id=name)) for name in ("good", "\udcff", "last")], last=False
+        )
 
         assert [job.error is None for job in jobs] == [True, False, True]
         assert sql("SELECT count(*) FROM thread") == [(2,)]
@@ -142,9 +153,9 @@ class TestWriter:
         monkeypatch.setattr(writer_module, "MOST_WAITING", 0)
         writer = Writer(database)
         for _ in range(3):
-            writer.post([Event(at=1.0)])
+            writer.post(FakeRecord(Event(at=1.0)))
 
-        assert (len(writer._events), writer._lost) == (2, 1)
+        assert (len(writer._records), writer._lost) == (2, 1)
         with pytest.raises(StorageError, match="too slow"):
             writer.commit([row()])
 

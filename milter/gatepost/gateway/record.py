@@ -1,0 +1,69 @@
+"""
+The record of one message: what was decided for each recipient and how it went.
+
+It is told once, as the message's one log line, and kept as one event for each recipient. Both are made when the
+record is written, not while the message waits: many at a time cost less than one by one.
+"""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from gatepost.decision.plan import Plan
+from gatepost.directory.event import Event
+from gatepost.log import logger
+from gatepost.message.transaction import Recipient, Transaction
+
+
+@dataclass(frozen=True, slots=True)
+class MessageRecord:
+    """
+    What became of one message, a Record; `at` in seconds since the epoch, `seconds` how long it took.
+
+    `details` holds what else an event says of a recipient; it must fit into JSON.
+    """
+
+    transaction: Transaction
+    plan: Plan
+    answer: str
+    seconds: float
+    details: Mapping[Recipient, Mapping[str, object]] = field(default_factory=dict)
+    at: float = field(default_factory=time.time)
+
+    def events(self) -> list[Event]:
+        """Give an event for each recipient."""
+        message_id, sender = self.transaction.message_id, self.transaction.sender.text
+        return [
+            Event(
+                at=self.at,
+                queue_id=self.transaction.queue_id,
+                message_id=message_id,
+                direction=one.direction.value,
+                sender=sender,
+                recipient=one.recipient.address.text,
+                demand=one.demand.word,
+                treatment=one.treatment.value,
+                rules=one.rules,
+                reasons=one.reasons,
+                detail=_detail(one.recipient, self.details.get(one.recipient, {})),
+            )
+            for one in self.plan.judgements
+        ]
+
+    def tell(self) -> None:
+        """Write the message's one log line."""
+        logger.info(
+            "message",
+            queue_id=self.transaction.queue_id,
+            answer=self.answer,
+            sender=str(self.transaction.sender),
+            recipients=[
+                f"{one.recipient.address.text} {one.direction.value} {one.treatment.value}"
+                for one in self.plan.judgements
+            ],
+            milliseconds=round(self.seconds * 1000, 1),
+        )
+
+
+def _detail(recipient: Recipient, known: Mapping[str, object]) -> Mapping[str, object]:
+    return known if recipient.alias is None else {**known, "alias": recipient.alias.text}
