@@ -76,17 +76,24 @@ _numbers = itertools.count(1)
 
 
 @pytest.fixture
-def new_database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[str], str]]:
-    """Give a function that makes a database of an engine, with the newest schema, and gives its URL."""
+def new_database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[..., str]]:
+    """
+    Give a function that makes a database of an engine and gives its URL.
+
+    It has the newest schema, or nothing with `empty=True`.
+    """
     made: list[tuple[PostgreSQL, str]] = []
 
-    def make(engine: str) -> str:
+    def make(engine: str, *, empty: bool = False) -> str:
         name = f"test{next(_numbers)}"
         if engine == "sqlite":
-            return f"sqlite:///{shutil.copy(request.getfixturevalue('migrated'), tmp_path / f'{name}.db')}"
+            file = tmp_path / f"{name}.db"
+            if not empty:
+                shutil.copy(request.getfixturevalue("migrated"), file)
+            return f"sqlite:///{file}"
         server: PostgreSQL = request.getfixturevalue("postgresql")
         made.append((server, name))
-        return server.create_database(name, "migrated")
+        return server.create_database(name, "template0" if empty else "migrated")
 
     yield make
     for server, name in made:

@@ -295,3 +295,8 @@ def upgrade() -> None:
         comment="messages of conversations that were protected",
         sqlite_with_rowid=False,
     )
+
+
+def downgrade() -> None:
+    for table in ("event", "held", "key", "notice", "partner", "thread"):
+        op.drop_table(table)

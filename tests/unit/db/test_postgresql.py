@@ -93,12 +93,12 @@ class TestReaching:
         """A database that is not there is named."""
         assert 'database "nowhere" does not exist' in _told(Database(postgresql.url("nowhere")))
 
-    def test_no_schema(self, postgresql: PostgreSQL, database: Database) -> None:
+    def test_no_schema(self, new_database: Callable[..., str]) -> None:
         """An empty database says what to run."""
-        postgresql.psql("DROP SCHEMA public CASCADE; CREATE SCHEMA public", str(database.url.database))
-
+        database = Database(new_database("postgresql", empty=True))
         with pytest.raises(ConfigError, match="no Gatepost schema: run `gatepost db upgrade`"):
             schema.check(database)
+        database.close()
 
 
 class TestConnections:
@@ -269,10 +269,10 @@ class TestTwoHosts:
         assert same.count(True) == 1
         assert others.count(True) == 3
 
-    def test_both_upgrade(self, postgresql: PostgreSQL, hosts: list[Database]) -> None:
+    def test_both_upgrade(self, postgresql: PostgreSQL, new_database: Callable[..., str]) -> None:
         """A host that upgrades waits for another that does, and finds all done."""
-        name = str(hosts[0].url.database)
-        postgresql.psql(f"DROP SCHEMA public CASCADE; CREATE SCHEMA public AUTHORIZATION {ROLE}", name)
+        url = new_database("postgresql", empty=True)
+        hosts = [Database(url), Database(url)]
         second = threading.Thread(target=schema.upgrade, args=(hosts[1],))
         waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
         with hosts[0].writing() as first:
@@ -283,3 +283,5 @@ class TestTwoHosts:
         second.join()
 
         schema.check(hosts[1])
+        for host in hosts:
+            host.close()

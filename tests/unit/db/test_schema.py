@@ -8,6 +8,10 @@ from importlib import resources
 from pathlib import Path
 
 import pytest
+from alembic import command
+from alembic.runtime.migration import MigrationContext
+from lab.postgresql import ROLE, PostgreSQL
+from sqlalchemy import inspect, make_url
 
 from gatepost.db import schema
 from gatepost.db.engine import Database
@@ -36,6 +40,48 @@ def test_migrations_make_the_tables(file: Path, tmp_path: Path) -> None:
     database.close()
 
     assert _objects(tmp_path / "tables.db") == _objects(file)
+
+
+def _dumped(postgresql: PostgreSQL, name: str) -> list[str]:
+    """Give what pg_dump tells of a database's schema, in one order, without its remarks."""
+    lines = (line.strip().rstrip(",") for line in postgresql.dump(name).splitlines())
+    return sorted(line for line in lines if line and not line.startswith(("--", "\\")))
+
+
+@pytest.mark.real
+def test_migrations_make_the_tables_on_postgresql(
+    postgresql: PostgreSQL, new_database: Callable[..., str]
+) -> None:
+    """Migrations, tables and the schema file for DBAs make the same, constraints and comments included."""
+    by_tables, by_file = (make_url(new_database("postgresql", empty=True)).database or "" for _ in range(2))
+    database = Database(postgresql.url(by_tables))
+    with database.writing() as writing:
+        metadata.create_all(writing)
+        MigrationContext.configure(writing)._ensure_version_table()
+    database.close()
+    postgresql.psql(
+        resources.files("gatepost.sql").joinpath("schema.postgresql.sql").read_text(), by_file, role=ROLE
+    )
+    expected = _dumped(postgresql, "migrated")
+
+    assert any(line.startswith("CONSTRAINT pattern_is_address_domain_or_dot_domain CHECK") for line in expected)
+    assert any(line.startswith("COMMENT ON COLUMN public.partner.pattern") for line in expected)
+    assert _dumped(postgresql, by_tables) == expected
+    assert _dumped(postgresql, by_file) == expected
+
+
+def test_down_and_up(database: Database) -> None:
+    """Every migration can be taken back, and made again."""
+    tables = set(inspect(database.reader).get_table_names())
+    config = schema._config()
+    with database.writing() as writing:
+        config.attributes["connection"] = writing
+        command.downgrade(config, "base")
+    assert set(inspect(database.reader).get_table_names()) == {"alembic_version"}
+    schema.upgrade(database)
+
+    schema.check(database)
+    assert set(inspect(database.reader).get_table_names()) == tables
 
 
 @pytest.mark.parametrize("dialect", ["sqlite", "postgresql"])
