@@ -30,6 +30,8 @@ class GatepostSite:
     """
     One site. `domains` are its own; `settings` maps `section.key` to a value and goes into gatepost.toml.
 
+    `setup` are more options of `setup postfix`.
+
     Use it as a context manager, or call `start` and `stop`; `create` alone makes it without starting it.
     """
 
@@ -40,6 +42,7 @@ class GatepostSite:
         *,
         domains: Sequence[str],
         settings: Mapping[str, Setting] | None = None,
+        setup: Sequence[str] = (),
     ) -> None:
         self.folder = folder
         self.config = folder / "gatepost.toml"
@@ -50,8 +53,12 @@ class GatepostSite:
             "gateway.outside_listeners": ["outside"],
             "gateway.reinject": f"127.0.0.1:{free_port()}",
             "gateway.reinject_tls": f"127.0.0.1:{free_port()}",
+            "gateway.behind_inside": f"127.0.0.1:{free_port()}",
+            "gateway.behind_outside": f"127.0.0.1:{free_port()}",
+            "gateway.behind_notices": f"127.0.0.1:{free_port()}",
             **(settings or {}),
         }
+        self._setup = tuple(setup)
         self._process: subprocess.Popen[bytes] | None = None
 
     # -- the command line ---------------------------------------------------------------------------------
@@ -81,7 +88,7 @@ class GatepostSite:
         self.gatepost("init", self.folder, *options, "--hostname", self.postfix.hostname)
         for key, value in self._settings.items():
             self.set(key, value)
-        self.gatepost("setup", "postfix", "--config-dir", self.postfix.config_dir, "--apply")
+        self.gatepost("setup", "postfix", "--config-dir", self.postfix.config_dir, "--apply", *self._setup)
         return self
 
     def start(self) -> Self:

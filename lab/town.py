@@ -11,7 +11,7 @@ A whole town of mail: one Gatepost site, its private Postfix, and everyone it wr
 The keys' secret halves lie in `gpg`, the outside world's GnuPG home.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,10 +67,11 @@ def town(
     *,
     settings: Mapping[str, Setting] | None = None,
     postfix_settings: Mapping[str, str] | None = None,
+    setup: Sequence[str] = (),
 ) -> Iterator[Town]:
     """Build the town in `folder`, which other users may enter, start everything, and stop it at the end."""
     with ExitStack() as stack:
-        built = build(folder, stack, settings=settings, postfix_settings=postfix_settings)
+        built = build(folder, stack, settings=settings, postfix_settings=postfix_settings, setup=setup)
         stack.enter_context(built.postfix)
         stack.callback(built.site.stop)
         built.site.start()
@@ -83,6 +84,7 @@ def build(
     *,
     settings: Mapping[str, Setting] | None = None,
     postfix_settings: Mapping[str, str] | None = None,
+    setup: Sequence[str] = (),
 ) -> Town:
     """Make everything and start the receivers, but neither Postfix nor Gatepost."""
     authority = Authority(folder / "ca")
@@ -105,7 +107,7 @@ def build(
     }
     main = {"smtp_tls_security_level": "may", **(postfix_settings or {})}
     postfix = Postfix(folder / "p", hostname="mail.hosp.test", routes=routes, relay_domains=[OWN], settings=main)
-    site = GatepostSite(folder / "gatepost", postfix, domains=[OWN], settings=settings).create()
+    site = GatepostSite(folder / "gatepost", postfix, domains=[OWN], settings=settings, setup=setup).create()
     built = Town(folder, postfix, site, inside, outside, tls, wrong, pin, gpg, authority)
     _introduce(built, pinned.fingerprint)
     return built

@@ -4,8 +4,7 @@ Wires the checks of `gatepost doctor`.
 
 from pathlib import Path
 
-from gatepost.app.gateway import site_of
-from gatepost.app.store import database_of, gate, open_database, upgrade_database
+from gatepost.app.store import database_of, gate, open_database, site_of, upgrade_database
 from gatepost.decision.reader import read_rules
 from gatepost.mta import doctor, finding
 from gatepost.mta.finding import Finding

@@ -2,14 +2,13 @@
 The gateway, wired: directory, engines, vault and re-injection behind its ports.
 """
 
-import ipaddress
 import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from gatepost import secrets
 from gatepost.app.keys import key_client_of, pool_of
-from gatepost.app.store import open_database, quarantine_of
+from gatepost.app.store import open_database, quarantine_of, site_of
 from gatepost.app.turn import alone_in
 from gatepost.db.cache import Cache
 from gatepost.db.engine import Database
@@ -27,7 +26,7 @@ from gatepost.decision.release import for_release
 from gatepost.directory.key import Trust
 from gatepost.errors import AddressError
 from gatepost.gateway.alias_resolver import Resolver
-from gatepost.gateway.aliases import Aliases, nowhere_else
+from gatepost.gateway.aliases import Aliases, Destination, nowhere_else
 from gatepost.gateway.arrival import Arrivals
 from gatepost.gateway.despatch import Despatch
 from gatepost.gateway.gateway import Gateway
@@ -37,9 +36,11 @@ from gatepost.gateway.notices import Notices
 from gatepost.gateway.protection import Protection
 from gatepost.gateway.rehearsal import rehearse
 from gatepost.gateway.release import Release
+from gatepost.gateway.submission import Submitter
 from gatepost.gateway.survey import Surveyor
 from gatepost.gateway.telling import Telling
 from gatepost.message import address
+from gatepost.message.address import Address
 from gatepost.message.direction import Site
 from gatepost.message.transaction import Client
 from gatepost.mta.postfix.aliases import PostfixAliases
@@ -49,27 +50,21 @@ from gatepost.settings import Settings
 _ALIAS_SECONDS = 60.0
 
 
-def site_of(settings: Settings) -> Site:
-    """Tell what is inside."""
-    gateway = settings.gateway
-    return Site(
-        domains=frozenset(gateway.internal_domains),
-        networks=tuple(ipaddress.ip_network(one) for one in gateway.internal_networks),
-        inside_listeners=frozenset(gateway.inside_listeners),
-        outside_listeners=frozenset(gateway.outside_listeners),
-    )
-
-
 def aliases_of(settings: Settings, site: Site, *, releasing: bool = False) -> Aliases:
     """Wire what follows the site's aliases; answers are remembered for a minute."""
-    if settings.gateway.aliases == "resolve":
-        tables = PostfixAliases(settings.postfix.config_directory)
-        return Aliases(
-            Cache(Resolver(tables, site.is_internal), seconds=_ALIAS_SECONDS),
-            site.is_internal,
-            parts=not releasing,
-        )
-    return Aliases(nowhere_else, site.is_internal)
+    if settings.gateway.aliases not in {"resolve", "expanded"}:
+        return Aliases(nowhere_else, site.is_internal)
+
+    def resolver(*, expanded: bool) -> Cache[Address, tuple[Destination, ...]]:
+        tables = PostfixAliases(settings.postfix.config_directory, expanded=expanded)
+        return Cache(Resolver(tables, site.is_internal), seconds=_ALIAS_SECONDS)
+
+    return Aliases(
+        resolver(expanded=False),
+        site.is_internal,
+        parts=not releasing,
+        behind=resolver(expanded=True) if settings.gateway.aliases == "expanded" else None,
+    )
 
 
 def gateway_of(settings: Settings, database: Database, *, releasing: bool = False) -> Gateway:
@@ -114,7 +109,7 @@ def gateway_of(settings: Settings, database: Database, *, releasing: bool = Fals
             records=Writer(database),
             holder=Holding(quarantine=quarantine_of(settings, database), notices=notices),
             submitter=submitter,
-            telling=Telling(notices=notices, aliases=aliases, submitter=submitter),
+            telling=Telling(notices=notices, aliases=aliases, submitter=notice_submitter_of(settings, submitter)),
         ),
     )
 
@@ -163,10 +158,17 @@ def releasing(settings: Settings) -> Iterator[Release]:
         gateway.close()
 
 
-def reinjection_of(settings: Settings) -> Reinjection:
-    """Wire the way to the re-injection listeners."""
+def notice_submitter_of(settings: Settings, submitter: Submitter) -> Submitter:
+    """Give the way of our own notices: that of copies, or where aliases are expanded before Gatepost, by there."""
+    if settings.gateway.aliases != "expanded":
+        return submitter
+    return reinjection_of(settings, plain=settings.gateway.behind_notices)
+
+
+def reinjection_of(settings: Settings, *, plain: str = "") -> Reinjection:
+    """Wire the way to the re-injection listeners; `plain` takes the place of the first one."""
     return Reinjection(
-        plain=_listener(settings.gateway.reinject),
+        plain=_listener(plain or settings.gateway.reinject),
         tls=_listener(settings.gateway.reinject_tls),
         hostname=settings.gateway.hostname,
         client_certificate=secrets.locate("client.pem", settings.secrets.directory),

@@ -2,6 +2,7 @@
 What a site keeps, opened: database, partner table, quarantine, events; and what Postfix must know of it.
 """
 
+import ipaddress
 from datetime import timedelta
 from pathlib import Path
 
@@ -11,7 +12,8 @@ from gatepost.db.engine import Database
 from gatepost.db.events import SqlEvents
 from gatepost.db.held import SqlHeld
 from gatepost.db.partners import PartnerTable
-from gatepost.mta.postfix.gate import Gate
+from gatepost.message.direction import FROM_INSIDE, FROM_OUTSIDE, Site
+from gatepost.mta.postfix.gate import Behind, Gate
 from gatepost.settings import Settings
 from gatepost.vault.blobs import DirectoryBlobs, directory_of
 from gatepost.vault.held import Quarantine
@@ -39,6 +41,17 @@ def upgrade_database(database: Database) -> str:
     return version
 
 
+def site_of(settings: Settings) -> Site:
+    """Tell what is inside."""
+    gateway = settings.gateway
+    return Site(
+        domains=frozenset(gateway.internal_domains),
+        networks=tuple(ipaddress.ip_network(one) for one in gateway.internal_networks),
+        inside_listeners=frozenset((*gateway.inside_listeners, FROM_INSIDE)),
+        outside_listeners=frozenset((*gateway.outside_listeners, FROM_OUTSIDE)),
+    )
+
+
 def gate(settings: Settings) -> Gate:
     """Tell what Postfix must know of this site."""
     secrets = settings.secrets.directory
@@ -50,7 +63,15 @@ def gate(settings: Settings) -> Gate:
         listener_pem=secrets / "listener.pem",
         client_pem=secrets / "client.pem",
         exempt=settings.gateway.exempt_listeners,
+        site=site_of(settings),
         follows_aliases=settings.gateway.aliases == "resolve",
+        behind=Behind(
+            inside=settings.gateway.behind_inside,
+            outside=settings.gateway.behind_outside,
+            notices=settings.gateway.behind_notices,
+        )
+        if settings.gateway.aliases == "expanded"
+        else None,
     )
 
 

@@ -34,8 +34,8 @@ def doctor(
         ways = ways_in(settings.postfix.config_directory, gate(settings))
     except ConfigError:
         ways = []  # the checks have said why
-    rows = [(way.service, way.listener, way.passes, way.milters) for way in ways]
-    table = columns(("way in", "listener", "passes Gatepost", "milters"), rows) if rows else ""
+    rows = [(way.service, way.listener, way.passes, way.filter, way.milters) for way in ways]
+    table = columns(("way in", "listener", "passes Gatepost", "first to", "milters"), rows) if rows else ""
     value = {"checks": [_plain(found) for found in findings], "ways_in": [asdict(way) for way in ways]}
     call.emit(value, "\n".join((*(_line(found) for found in findings), "", table)).rstrip())
     if any(found.status is Status.FAIL for found in findings):

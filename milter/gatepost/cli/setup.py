@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from gatepost.cli.invocation import invocation
-from gatepost.errors import ConfigError
 
 app = typer.Typer(help="Put Gatepost into the mail server, or take it out.", no_args_is_help=True)
 
@@ -27,7 +26,10 @@ def postfix(
     apply: Annotated[bool, typer.Option("--apply", help="Make the changes.")] = False,
     revert: Annotated[bool, typer.Option("--revert", help="Take them back.")] = False,
     fragments: Annotated[bool, typer.Option("--print", help="Print what would be added, without a diff.")] = False,
-    after_aliases: Annotated[bool, typer.Option("--after-aliases", help="Run behind alias expansion.")] = False,
+    after_aliases: Annotated[
+        bool | None,
+        typer.Option("--after-aliases/--before-aliases", help="Run behind alias expansion, or no longer."),
+    ] = None,
 ) -> None:
     """Show the changes of main.cf and master.cf, or make them, or take them back."""
     from gatepost.app import store
@@ -35,18 +37,20 @@ def postfix(
 
     if apply + revert + fragments > 1:
         raise typer.BadParameter("--apply, --revert and --print exclude one another")
-    if after_aliases:
-        raise ConfigError(
-            '--after-aliases is not available; [gateway] aliases = "resolve" asks the alias maps instead, so keep '
-            "aliases that point outside in maps that `postmap -q` can read"
-        )
     call = invocation(ctx)
     settings = call.settings
+    aliases = settings.gateway.aliases
+    if after_aliases is not None and after_aliases != (aliases == "expanded"):
+        aliases = "expanded" if after_aliases else "resolve"
+        settings = settings.model_copy(
+            update={"gateway": settings.gateway.model_copy(update={"aliases": aliases})}
+        )
     session = SetupSession(
         site_file=call.config,
         directory=(config_dir or settings.postfix.config_directory).absolute(),
         configured=settings.postfix.config_directory,
         gate=store.gate(settings),
+        aliases=aliases,
     )
     if revert:
         report = session.revert()

@@ -84,20 +84,27 @@ class Aliases:
         is_internal: Callable[[Address], bool],
         *,
         parts: bool = True,
+        behind: Callable[[Address], tuple[Destination, ...]] | None = None,
     ) -> None:
-        """Take whether recipients may be parted; those of a copy that was held are known and stay as they are."""
+        """
+        Take whether recipients may be parted; those of a copy that was held are known and stay as they are.
+
+        `behind` follows what is left to follow where the mail server has expanded aliases before it asks us.
+        """
         self._resolve = resolve
+        self._behind = behind
         self._is_internal = is_internal
         self._parts = parts
 
-    def follow(self, recipients: Sequence[Recipient]) -> tuple[Recipient, ...]:
+    def follow(self, recipients: Sequence[Recipient], *, expanded: bool = False) -> tuple[Recipient, ...]:
         """
-        Give the recipients to decide about, none twice.
+        Give the recipients to decide about, none twice; `expanded`: the mail server has expanded their aliases.
 
         Outside ones, and inside ones whose aliases all lead inside, stay; any other gives way to its destinations.
         Raises AliasError, ConfigError.
         """
-        followed = [one for recipient in recipients for one in self._followed(recipient)]
+        resolve = self._behind if expanded and self._behind is not None else self._resolve
+        followed = [one for recipient in recipients for one in self._followed(recipient, resolve)]
         known = {to.text.lower() for one in followed if one.alias is None for to in (one.address, *one.targets)}
         kept = []
         for one in followed:
@@ -108,17 +115,22 @@ class Aliases:
         return tuple(kept)
 
     def inside(self, recipient: Address) -> tuple[Address, ...]:
-        """Give an inside address's destinations that are inside for certain; an outside one is its own."""
+        """
+        Give an inside address's destinations that are inside for certain; an outside one is its own.
+
+        Where the mail server expands aliases before it asks us, mail to this address will come by that way.
+        """
+        resolve = self._behind or self._resolve
         if not self._is_internal(recipient):
             return (recipient,)
-        return tuple(
-            one.address for one in self._resolve(recipient) if self._is_internal(one.address) and not one.tied
-        )
+        return tuple(one.address for one in resolve(recipient) if self._is_internal(one.address) and not one.tied)
 
-    def _followed(self, recipient: Recipient) -> Iterable[Recipient]:
+    def _followed(
+        self, recipient: Recipient, resolve: Callable[[Address], tuple[Destination, ...]]
+    ) -> Iterable[Recipient]:
         if recipient.alias is not None or not self._is_internal(recipient.address):
             return (recipient,)
-        ends = self._resolve(recipient.address)
+        ends = resolve(recipient.address)
         if all(self._is_internal(one.address) and not one.tied for one in ends):
             targets = tuple(one.address for one in ends)
             return (replace(recipient, targets=targets) if targets != (recipient.address,) else recipient,)

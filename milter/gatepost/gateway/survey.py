@@ -18,7 +18,7 @@ from gatepost.errors import CryptoError
 from gatepost.gateway import report
 from gatepost.gateway.aliases import Aliases
 from gatepost.message.address import Address
-from gatepost.message.direction import Direction, Site
+from gatepost.message.direction import BEHIND, Direction, Site
 from gatepost.message.field import Field
 from gatepost.message.message_id import named_in
 from gatepost.message.transaction import Recipient, Transaction
@@ -73,7 +73,8 @@ class Surveyor:
         """
         # What a report is about stands in its body, which is not there yet: see `returned`.
         thread = inside and not report.is_report(transaction) and self._in_other_thread(transaction)
-        recipients = self._aliases.follow(transaction.recipients)
+        expanded = transaction.client.listener in BEHIND
+        recipients = self._aliases.follow(transaction.recipients, expanded=expanded)
         return tuple(self._of(recipient, inside=inside, thread=thread) for recipient in recipients)
 
     def _of(self, recipient: Recipient, *, inside: bool, thread: bool) -> RecipientFacts:

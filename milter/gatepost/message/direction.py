@@ -13,6 +13,11 @@ from functools import lru_cache
 from gatepost.message.address import Address, parent_domains
 from gatepost.message.transaction import Client, Recipient
 
+# The listeners behind alias expansion, whose mail other listeners took: they tell the side from which it came.
+FROM_INSIDE = "gatepost-inside"
+FROM_OUTSIDE = "gatepost-outside"
+BEHIND = frozenset({FROM_INSIDE, FROM_OUTSIDE})
+
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 

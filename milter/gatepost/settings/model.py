@@ -49,8 +49,14 @@ class Gateway(Section):
     """The identity in Gatepost-Result and Authentication-Results; default: "gatepost." and the hostname."""
     trusted_authserv_ids: tuple[str, ...] = ()
     """Filters before us whose SPF, DKIM and DMARC results are believed."""
-    aliases: Literal["resolve", "none", "unsafe_ignore"] = "resolve"
-    """How inside recipients are followed through Postfix's alias maps."""
+    aliases: Literal["resolve", "expanded", "none", "unsafe_ignore"] = "resolve"
+    """How inside recipients are followed through Postfix's alias maps; "expanded": Postfix has done it before."""
+    behind_inside: kinds.HostPort = "127.0.0.1:10029"
+    """With aliases = "expanded": the listener behind alias expansion for mail from inside."""
+    behind_outside: kinds.HostPort = "127.0.0.1:10031"
+    """With aliases = "expanded": the listener behind alias expansion for mail from outside."""
+    behind_notices: kinds.HostPort = "127.0.0.1:10033"
+    """With aliases = "expanded": the listener where Gatepost's own notices enter."""
     spool: Path = Path(f"{_STATE}/spool")
     """Directory for messages larger than 1 MiB while they are under way."""
     max_seconds: Annotated[int, Field(ge=1, le=3600)] = 90
@@ -74,6 +80,9 @@ class Gateway(Section):
             )
         if self.reinject == self.reinject_tls:
             raise ValueError(f"reinject and reinject_tls are both {self.reinject}; allowed: a port for each")
+        behind = (self.behind_inside, self.behind_outside, self.behind_notices)
+        if self.aliases == "expanded" and len({self.reinject, self.reinject_tls, *behind}) != len(behind) + 2:
+            raise ValueError("two listeners have the same address; allowed: a port for each")
         return self
 
 

@@ -13,8 +13,8 @@ from gatepost.mta.postfix.aliases import PostfixAliases
 
 
 def alias_checks(directory: Path, setting: str, internal_domains: Sequence[str]) -> Iterator[Finding]:
-    """Check the tables of the Postfix configured in `directory`; `setting` is `[gateway] aliases`."""
-    aliases = PostfixAliases(directory)
+    """Check the tables that are asked for the Postfix in `directory`; `setting` is `[gateway] aliases`."""
+    aliases = PostfixAliases(directory, expanded=setting == "expanded")
     try:
         tables = aliases.tables([domain.removeprefix(".") for domain in internal_domains])
     except GatepostError as error:
@@ -22,7 +22,7 @@ def alias_checks(directory: Path, setting: str, internal_domains: Sequence[str])
         return
     if not tables:
         yield ok("no table of aliases is in force for the internal domains")
-    elif setting == "resolve":
+    elif setting in {"resolve", "expanded"}:
         for name in tables:
             yield from trial(f"aliases in {name}", partial(aliases.try_table, name))
         yield from _foreign_checks(aliases, internal_domains)

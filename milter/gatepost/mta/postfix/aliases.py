@@ -49,10 +49,15 @@ class _Known:
 
 
 class PostfixAliases:
-    """The tables of the Postfix configured in `directory`; an implementation of `AliasTables`."""
+    """
+    The tables of the Postfix configured in `directory`; an implementation of `AliasTables`.
 
-    def __init__(self, directory: Path) -> None:
+    Where Postfix has `expanded` aliases already, what local(8) does at delivery is all that is left.
+    """
+
+    def __init__(self, directory: Path, *, expanded: bool = False) -> None:
         self._directory = directory
+        self._expanded = expanded
         self._known: _Known | None = None
         self._lock = Lock()
 
@@ -99,7 +104,7 @@ class PostfixAliases:
             with self._lock:
                 known = self._known
                 if known is None or known.stamp != stamp:
-                    known = self._known = _known(stamp, self._values())
+                    known = self._known = _known(stamp, self._values(), expanded=self._expanded)
         return known
 
     def _stamp(self) -> _Stamp:
@@ -143,11 +148,13 @@ def _answers(printed: str, keys: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def _known(stamp: _Stamp, values: Mapping[str, str]) -> _Known:
+def _known(stamp: _Stamp, values: Mapping[str, str], *, expanded: bool) -> _Known:
     maps = {table: tuple(_maps(values[table])) for table in Table}
     for table, classes in _CLASSES.items():
         if "envelope_recipient" not in _words(values[classes]):
             maps[table] = ()
+    if expanded:
+        maps |= {table: () for table in Table if table is not Table.LOCAL}
     if _words(values["local_transport"])[:1] != ["local"]:
         maps[Table.LOCAL] = ()
     return _Known(

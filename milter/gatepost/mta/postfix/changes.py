@@ -2,7 +2,7 @@
 The changes of files that put Gatepost into a Postfix configuration or take it out.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from gatepost.errors import ConfigError
@@ -13,7 +13,7 @@ from gatepost.mta.postfix.mastercf import services_of
 from gatepost.mta.postfix.postconf import Configuration
 from gatepost.mta.postfix.setup import Setup, bare, with_gatepost
 
-_MAPS = ("gatepost-route.regexp", "gatepost-unroute.regexp")
+_MAPS = ("gatepost-route.regexp", "gatepost-unroute.regexp", "gatepost-inside.cidr")
 
 
 def to_apply(directory: Path, gate: Gate) -> tuple[list[FileChange], Setup]:
@@ -26,7 +26,9 @@ def to_apply(directory: Path, gate: Gate) -> tuple[list[FileChange], Setup]:
     setup = with_gatepost(bare(current), gate)
     Configuration(directory, setup.main, setup.master).check()
     maps = [FileChange(directory / name, read(directory / name), text) for name, text in setup.maps.items()]
-    return [*maps, *_texts(current, setup.main, setup.master)], setup
+    unused = [name for name in _MAPS if name not in setup.maps and read(directory / name) is not None]
+    gone = [FileChange(directory / name, read(directory / name), None) for name in unused]
+    return [*maps, *_texts(current, setup.main, setup.master), *gone], setup
 
 
 def to_revert(directory: Path) -> list[FileChange]:
@@ -37,23 +39,21 @@ def to_revert(directory: Path) -> list[FileChange]:
     return [*reversed(_texts(current, admins.main, admins.master)), *maps]
 
 
-def chosen_listeners(directory: Path, wanted: Sequence[str], *, fixed: Sequence[str]) -> list[str]:
+def chosen_listeners(directory: Path, wanted: Mapping[str, str], *, fixed: Collection[str]) -> dict[str, str]:
     """
-    Choose the listeners' addresses: the wanted ones, or where one is taken the next free port.
+    Choose the listeners' addresses, by their keys in gatepost.toml: the wanted ones, or the next free port.
 
-    An address in `fixed` was set by the admin: if it is taken, ConfigError says so.
+    An address whose key is in `fixed` was set by the admin: if it is taken, ConfigError says so.
     """
     current = read_configuration(directory)
     named = ports.named_ports(services_of(bare(current).master))
     ours = [service.name for service in services_of(current.master) if service.type == "inet"]
-    chosen: list[str] = []
-    for address in wanted:
-        taken = named | {other.rpartition(":")[2] for other in chosen}
-        if address in fixed and not ports.free(address, named=taken, ours=ours):
-            raise ConfigError(
-                f"{address} is in use: name a free port in gatepost.toml, [gateway] reinject and reinject_tls"
-            )
-        chosen.append(ports.next_free(address, named=taken, ours=ours))
+    chosen: dict[str, str] = {}
+    for key, address in wanted.items():
+        taken = named | {other.rpartition(":")[2] for other in chosen.values()}
+        if key in fixed and not ports.free(address, named=taken, ours=ours):
+            raise ConfigError(f"{address} is in use: name a free port in gatepost.toml, [gateway] {key}")
+        chosen[key] = ports.next_free(address, named=taken, ours=ours)
     return chosen
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from gatepost.errors import ConfigError
 from gatepost.message.direction import Site
 from gatepost.mta.finding import Finding, fail, ok, warn
-from gatepost.mta.postfix import changes, files
+from gatepost.mta.postfix import behind, changes, files, filters
 from gatepost.mta.postfix.entrances import PARAMETERS, Entrance, entrances_of
 from gatepost.mta.postfix.gate import Gate
 from gatepost.mta.postfix.mastercf import Service, services_of
@@ -43,12 +43,13 @@ _REFUSED_FOR_GOOD = range(500, 600)
 
 @dataclass(frozen=True, slots=True)
 class WayIn:
-    """A row of the table of ways in; `passes` is yes, no, or exempt by setting."""
+    """A row of the table of ways in; `passes` is yes, no, or exempt by setting; `filter` comes before Gatepost."""
 
     service: str
     listener: str
     milters: str
     passes: str
+    filter: str = ""
 
 
 def postfix_checks(directory: Path, gate: Gate, site: Site) -> Iterator[Finding]:
@@ -66,11 +67,12 @@ def postfix_checks(directory: Path, gate: Gate, site: Site) -> Iterator[Finding]
                 f"mail by {way.service} (listener {way.listener}) passes Gatepost by",
                 "`gatepost setup postfix --apply`, or name the listener in [gateway] exempt_listeners",
             )
+    yield from _bcc_checks(values, gate)
     yield from _setting_checks(values)
     yield from _routing_checks(values, services_of(current.master))
     yield from _local_checks(values, site)
     yield from _socket_checks(gate, values["mail_owner"])
-    for address in (gate.reinject, gate.reinject_tls):
+    for address in gate.listeners.values():
         yield _listener_check(address, gate)
 
 
@@ -80,14 +82,27 @@ def ways_in(directory: Path, gate: Gate) -> list[WayIn]:
     values = current.values((*PARAMETERS, "queue_directory"), expand=True)
     raw = current.values(("gatepost_milter",), expand=True)["gatepost_milter"]
     names = [name for name in (raw, *_names(gate, Path(values["queue_directory"]))) if name]
-    return [_way(way, names, gate) for way in entrances_of(services_of(current.master), values, gate)]
+    found = entrances_of(services_of(current.master), values, gate)
+    guarded = [way for way in found if way.listener not in gate.exempt]
+    behind_filters = not list(filters.faults(guarded, gate)) and all(
+        _passes(way, names) for way in guarded if not way.filter
+    )
+    return [_way(way, names, gate, behind_filters=behind_filters) for way in found]
 
 
-def _way(way: Entrance, names: Sequence[str], gate: Gate) -> WayIn:
-    milters = " ".join(way.milters.split())
-    passing = not way.skips_milters and any(name in milters for name in names)
+def _way(way: Entrance, names: Sequence[str], gate: Gate, *, behind_filters: bool) -> WayIn:
+    if way.filter and gate.behind is not None:
+        passing = way.filter in {behind.filter_to(one) for one in (gate.behind.inside, gate.behind.outside)}
+    else:
+        passing = behind_filters if way.filter else _passes(way, names)
     passes = "yes" if passing else "exempt" if way.listener in gate.exempt else "no"
-    return WayIn(f"{way.service.name} ({way.service.command})", way.listener, milters, passes)
+    milters = " ".join(way.milters.split())
+    return WayIn(f"{way.service.name} ({way.service.command})", way.listener, milters, passes, way.filter)
+
+
+def _passes(way: Entrance, names: Sequence[str]) -> bool:
+    milters = " ".join(way.milters.split())
+    return not way.skips_milters and any(name in milters for name in names)
 
 
 def _names(gate: Gate, queue_directory: Path) -> list[str]:
@@ -123,13 +138,17 @@ def _apply(directory: Path, gate: Gate) -> None:
         files.write(planned)
 
 
-def _setting_checks(values: Mapping[str, str]) -> Iterator[Finding]:
+def _bcc_checks(values: Mapping[str, str], gate: Gate) -> Iterator[Finding]:
+    """Check that no copies go past us; behind alias expansion their recipients are judged as any others."""
     for name in _BCC:
-        if values[name]:
+        if values[name] and gate.behind is None:
             yield fail(
                 f"{name} = {values[name]} copies mail past Gatepost, in clear",
-                "remove it; a rule or an archive that takes mail before Gatepost does the same",
+                "remove it; an archive that takes mail before Gatepost does the same",
             )
+
+
+def _setting_checks(values: Mapping[str, str]) -> Iterator[Finding]:
     if values["enable_original_recipient"] != "yes":
         yield fail("enable_original_recipient = no: recipients cannot be taken off a message", "set it to yes")
     if values["milter_default_action"] in {"accept", "quarantine"}:

@@ -21,6 +21,8 @@ PARAMETERS = (
     "smtpd_milter_maps",
     "cleanup_service_name",
     "message_size_limit",
+    "smtpd_data_restrictions",
+    "smtpd_sasl_auth_enable",
 )
 _BY_SMTP = frozenset({"smtpd"})
 _WITHOUT_SMTP = frozenset({"pickup", "qmqpd"})
@@ -53,6 +55,11 @@ class Entrance:
         return self.values["smtpd_milters" if self.by_smtp else "non_smtpd_milters"]
 
     @property
+    def filter(self) -> str:
+        """Name the filter that its messages are given to, outside of Postfix or behind it; empty for none."""
+        return (self.by_smtp and self.values["smtpd_proxy_filter"]) or self.values["content_filter"]
+
+    @property
     def skips_milters(self) -> bool:
         """Tell whether `no_milters` takes all milters off."""
         return "no_milters" in self.values["receive_override_options"]
@@ -60,7 +67,7 @@ class Entrance:
 
 def entrances_of(services: Sequence[Service], values: Mapping[str, str], gate: Gate) -> list[Entrance]:
     """List the ways in, without Gatepost's own listeners. `values` are main.cf's for PARAMETERS."""
-    own = {gate.reinject, gate.reinject_tls}
+    own = set(gate.listeners.values())
     return [
         Entrance(
             service, listener_name(service), {name: service.options.get(name, values[name]) for name in PARAMETERS}

@@ -7,10 +7,12 @@ Sockets are written as in gatepost.toml: `unix:/path` or `inet:PORT@HOST`.
 import hashlib
 import re
 import ssl
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from gatepost.errors import ConfigError
+from gatepost.message.direction import Site
 
 _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 
@@ -21,13 +23,23 @@ _REMEDY = (
 
 
 @dataclass(frozen=True, slots=True)
+class Behind:
+    """The listeners behind alias expansion: for mail from either side, and where our own notices enter."""
+
+    inside: str
+    outside: str
+    notices: str
+
+
+@dataclass(frozen=True, slots=True)
 class Gate:
     """
     Gatepost as Postfix sees it.
 
     `reinject` and `reinject_tls` are `HOST:PORT` on loopback; `listener_pem` holds the listeners' key and
     certificate, `client_pem` the only client certificate that they let in. `exempt` names listeners that stay
-    without Gatepost. `follows_aliases` tells that copies come back with their aliases followed.
+    without Gatepost. `follows_aliases` tells that copies come back with their aliases followed. `site` tells whose
+    clients are inside; `behind` is given where Gatepost stands behind alias expansion.
     """
 
     milter_socket: str
@@ -38,6 +50,27 @@ class Gate:
     client_pem: Path
     exempt: tuple[str, ...] = ()
     follows_aliases: bool = True
+    site: Site = field(default_factory=lambda: Site(frozenset()))
+    behind: Behind | None = None
+
+    @property
+    def listeners(self) -> Mapping[str, str]:
+        """Give our listeners' addresses by their keys in gatepost.toml, section gateway."""
+        ours = {"reinject": self.reinject, "reinject_tls": self.reinject_tls}
+        if self.behind is None:
+            return ours
+        return ours | {
+            "behind_inside": self.behind.inside,
+            "behind_outside": self.behind.outside,
+            "behind_notices": self.behind.notices,
+        }
+
+    def listening(self, addresses: Mapping[str, str]) -> "Gate":
+        """Give the gate with other addresses of its listeners, by the same keys."""
+        behind = self.behind and Behind(
+            addresses["behind_inside"], addresses["behind_outside"], addresses["behind_notices"]
+        )
+        return replace(self, reinject=addresses["reinject"], reinject_tls=addresses["reinject_tls"], behind=behind)
 
     def milter_path(self) -> Path | None:
         """Give the path of the milter's UNIX socket, None for TCP."""

@@ -13,6 +13,7 @@ admits only our client certificate.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from gatepost.mta.postfix.gate import Gate
 from gatepost.mta.postfix.mastercf import Service, entry
@@ -64,7 +65,7 @@ def cleanup_behind(cleanup: Service, *, size_limit: int, milter_header_checks: s
         behind,
         {
             "message_size_limit": str(grown(size_limit)),
-            "milter_header_checks": _joined(ROUTE_MAP, milter_header_checks),
+            "milter_header_checks": joined(ROUTE_MAP, milter_header_checks),
         },
     )
 
@@ -76,13 +77,14 @@ def behind_name(cleanup: str) -> str:
 
 def listeners(gate: Gate, around: Surroundings, fingerprint: str) -> list[str]:
     """Write both re-injection listeners and their cleanups."""
-    plain = _listener(gate.reinject, LISTENER_CLEANUP, gate, around, fingerprint, override=_UNLISTED)
-    routed = _listener(gate.reinject_tls, TLS_LISTENER_CLEANUP, gate, around, fingerprint, override=_AS_DECIDED)
+    plain_override = UNLISTED if gate.behind is None else AS_DECIDED
+    plain = listener(gate.reinject, LISTENER_CLEANUP, gate, around, fingerprint, override=plain_override)
+    routed = listener(gate.reinject_tls, TLS_LISTENER_CLEANUP, gate, around, fingerprint, override=AS_DECIDED)
     return [
         *plain,
-        *_listener_cleanup(LISTENER_CLEANUP, around, header_checks="", more=_mappings(gate, around)),
+        *listener_cleanup(LISTENER_CLEANUP, around, header_checks="", more=_mappings(gate, around)),
         *routed,
-        *_listener_cleanup(TLS_LISTENER_CLEANUP, around, header_checks=ROUTE_MAP, more={}),
+        *listener_cleanup(TLS_LISTENER_CLEANUP, around, header_checks=ROUTE_MAP, more={}),
     ]
 
 
@@ -118,16 +120,24 @@ def tls_transport(gate: Gate, around: Surroundings) -> list[str]:
         "smtp_tls_mandatory_protocols": "!SSLv2,!SSLv3,!TLSv1,!TLSv1.1",
         "smtp_tls_mandatory_ciphers": "high",
         "smtp_fallback_relay": "",
-        "smtp_header_checks": _joined(UNROUTE_MAP, around.smtp_header_checks),
+        "smtp_header_checks": joined(UNROUTE_MAP, around.smtp_header_checks),
     }
     if around.ca_file:
         options["smtp_tls_CAfile"] = around.ca_file
     return entry(service, options)
 
 
-def _listener(
-    address: str, cleanup: str, gate: Gate, around: Surroundings, fingerprint: str, *, override: str
+def listener(
+    address: str,
+    cleanup: str,
+    gate: Gate,
+    around: Surroundings,
+    fingerprint: str,
+    *,
+    override: str,
+    more: Mapping[str, str] = MappingProxyType({}),
 ) -> list[str]:
+    """Write a listener that lets in our client alone; `more` are options that win over the usual ones."""
     service = Service(address, "inet", "n", "-", around.chroot, "-", _LISTENER_PROCESSES, "smtpd")
     return entry(
         service,
@@ -141,6 +151,7 @@ def _listener(
             **_only_our_client(gate, fingerprint),
             **_UNJUDGED,
             **_UNLIMITED,
+            **more,
         },
     )
 
@@ -176,8 +187,8 @@ def _only_our_client(gate: Gate, fingerprint: str) -> Mapping[str, str]:
     }
 
 
-_UNLISTED = "no_unknown_recipient_checks"
-_AS_DECIDED = "no_address_mappings,no_unknown_recipient_checks"
+UNLISTED = "no_unknown_recipient_checks"
+AS_DECIDED = "no_address_mappings,no_unknown_recipient_checks"
 # The copy was judged when it came in: nothing more is refused, filtered or looked up.
 _UNJUDGED: Mapping[str, str] = {
     "content_filter": "",
@@ -210,9 +221,8 @@ _UNLIMITED: Mapping[str, str] = {
 }
 
 
-def _listener_cleanup(
-    name: str, around: Surroundings, *, header_checks: str, more: Mapping[str, str]
-) -> list[str]:
+def listener_cleanup(name: str, around: Surroundings, *, header_checks: str, more: Mapping[str, str]) -> list[str]:
+    """Write the cleanup behind a listener; `more` are options that win over the usual ones."""
     service = Service(name, "unix", "n", "-", around.chroot, "-", "0", "cleanup")
     options = dict.fromkeys(_CONTENT_CHECKS, "") | {
         "header_checks": header_checks,
@@ -229,5 +239,6 @@ def _listener_cleanup(
     return entry(service, options)
 
 
-def _joined(first: str, rest: str) -> str:
+def joined(first: str, rest: str) -> str:
+    """Give two lists of maps as one."""
     return f"{first}, {rest}" if rest else first

@@ -5,27 +5,20 @@ Arrangements of Postfix in which Gatepost could not keep its promise; `setup pos
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from gatepost.mta.postfix import filters
 from gatepost.mta.postfix.entrances import Entrance
 from gatepost.mta.postfix.gate import Gate
 
 MILTER_PARAMETER = "$gatepost_milter"
-_FILTERS = (
-    "A filter that takes mail out of Postfix and puts it back would see it encrypted, or put it back past "
-    "Gatepost. Supported: (1) run the filter as a milter in smtpd_milters (amavisd-milter, clamav-milter, rspamd "
-    "do that); (2) keep it on a Postfix instance of its own before this one."
-)
 
 
 def refusals(entrances: Sequence[Entrance], gate: Gate, queue_directory: Path) -> Iterator[str]:
     """Say what is wrong and what to do, a text per fault. `entrances` are those that are not exempt."""
-    filtering = [entrance for entrance in entrances if entrance.values["content_filter"]]
-    for entrance in filtering:
-        found = entrance.values["content_filter"]
-        yield f"{_where(entrance)}: content_filter = {found} is not supported. {_FILTERS}"
+    yield from filters.faults(entrances, gate)
     for entrance in entrances:
         values = entrance.values
-        if entrance.by_smtp and values["smtpd_proxy_filter"]:
-            yield f"{_where(entrance)}: smtpd_proxy_filter hides messages from milters. {_FILTERS}"
+        if entrance.filter:
+            continue  # its mail passes Gatepost behind the filter
         if entrance.by_smtp and values["smtpd_milter_maps"]:
             yield f"{_where(entrance)}: smtpd_milter_maps can take Gatepost off for a client: remove it"
         if entrance.skips_milters:

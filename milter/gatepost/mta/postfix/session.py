@@ -6,7 +6,7 @@ to choose others.
 """
 
 import tomllib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from gatepost.errors import ConfigError
@@ -17,7 +17,13 @@ from gatepost.mta.postfix.marks import BEGIN, END, lines_of
 from gatepost.mta.postfix.postconf import mail_owner
 from gatepost.mta.postfix.toml_keys import with_key
 
-_USUAL = frozenset({"127.0.0.1:10025", "127.0.0.1:10027"})
+_USUAL = {
+    "reinject": "127.0.0.1:10025",
+    "reinject_tls": "127.0.0.1:10027",
+    "behind_inside": "127.0.0.1:10029",
+    "behind_outside": "127.0.0.1:10031",
+    "behind_notices": "127.0.0.1:10033",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +47,14 @@ class Report:
             shown = "\n".join(change.diff() for change in self.changes)
             return "\n".join((shown.rstrip("\n"), *self._notes(), "nothing is written yet: --apply does it"))
         written = [f"{'removed' if change.after is None else 'written'}: {change.path}" for change in self.changes]
-        return "\n".join((*written, *self._notes(), f"now run: postfix -c {self.directory} reload"))
+        return "\n".join(
+            (*written, *self._notes(), f"now run: postfix -c {self.directory} reload", *self._restart())
+        )
+
+    def _restart(self) -> list[str]:
+        """Tell what else to do: Gatepost reads its settings at start only."""
+        changed = any(change.path.suffix == ".toml" for change in self.changes)
+        return ["and restart Gatepost: its settings are changed"] if changed else []
 
     def fragments(self) -> str:
         """Give the blocks alone, by file, for those who put them in by their own means."""
@@ -53,12 +66,17 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class SetupSession:
-    """The site's settings file, Postfix's directory as asked for and as configured, and what Postfix must know."""
+    """
+    One run: the site's settings file, Postfix's directory as asked for and as configured, what Postfix must know.
+
+    `aliases` is what `[gateway] aliases` will be.
+    """
 
     site_file: Path
     directory: Path
     configured: Path
     gate: Gate
+    aliases: str
 
     def preview(self) -> Report:
         """Work out what `apply` would do."""
@@ -76,9 +94,16 @@ class SetupSession:
     def revert(self) -> Report:
         """Take the changes back."""
         with files.locked(self.directory):
-            ordered = changes.to_revert(self.directory)
+            ordered = [*changes.to_revert(self.directory), *self._site_reverted()]
             files.write(ordered)
         return Report(tuple(ordered), (), self.directory)
+
+    def _site_reverted(self) -> list[FileChange]:
+        """Without the listeners behind alias expansion, Gatepost must follow aliases itself."""
+        before = files.read(self.site_file)
+        if before is None or _aliases_in(before) != "expanded":
+            return []
+        return [FileChange(self.site_file, before, with_key(before, "gateway", "aliases", "resolve"))]
 
     def _plan(self) -> tuple[Report, list[FileChange]]:
         gate = self._with_free_listeners()
@@ -87,10 +112,9 @@ class SetupSession:
         return Report(tuple(ordered), setup.notes, self.directory), ordered
 
     def _with_free_listeners(self) -> Gate:
-        wanted = (self.gate.reinject, self.gate.reinject_tls)
-        fixed = [address for address in wanted if address not in _USUAL]
-        reinject, reinject_tls = changes.chosen_listeners(self.directory, wanted, fixed=fixed)
-        return replace(self.gate, reinject=reinject, reinject_tls=reinject_tls)
+        wanted = self.gate.listeners
+        fixed = [key for key, address in wanted.items() if address != _USUAL[key]]
+        return self.gate.listening(changes.chosen_listeners(self.directory, wanted, fixed=fixed))
 
     def _site_change(self, gate: Gate) -> FileChange:
         before = files.read(self.site_file)
@@ -99,11 +123,16 @@ class SetupSession:
         after = before
         if self.directory != self.configured or "config_directory" not in tomllib.loads(before).get("postfix", {}):
             after = with_key(after, "postfix", "config_directory", str(self.directory))
-        if gate.reinject != self.gate.reinject:
-            after = with_key(after, "gateway", "reinject", gate.reinject)
-        if gate.reinject_tls != self.gate.reinject_tls:
-            after = with_key(after, "gateway", "reinject_tls", gate.reinject_tls)
+        for key, address in gate.listeners.items():
+            if address != self.gate.listeners[key]:
+                after = with_key(after, "gateway", key, address)
+        if self.aliases != _aliases_in(before):
+            after = with_key(after, "gateway", "aliases", self.aliases)
         return FileChange(self.site_file, before, after)
+
+
+def _aliases_in(site: str) -> str:
+    return str(tomllib.loads(site).get("gateway", {}).get("aliases", "resolve"))
 
 
 def _blocks(text: str) -> str:

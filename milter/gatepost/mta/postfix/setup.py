@@ -1,11 +1,13 @@
 """
 The changes that put Gatepost into a Postfix, worked out without making them.
 
-What is done:
+What is done, unless Gatepost stands behind alias expansion (see `behind`):
   * our milter comes first in smtpd_milters and non_smtpd_milters, so that a DKIM signer after it signs what
     leaves; the admin's milters stay in their order. An admin who writes `$gatepost_milter` into a list has
     chosen the place, such as after the filters that judge SPF, DKIM and DMARC;
   * every smtpd has a listener name, and a cleanup behind it that lets encrypted mail grow;
+  * an entrance whose mail goes to a filter is left without Gatepost: mail passes it behind the filter (see
+    `filters`);
   * Postfix reads no `user%elsewhere@here` and `elsewhere!user@here` as a route: it would go to a domain that
     was not judged;
   * the re-injection listeners and the TLS route are added (see `own_services`).
@@ -19,9 +21,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gatepost.errors import ConfigError
-from gatepost.mta.postfix import entrances, own_services
+from gatepost.mta.postfix import behind, entrances, own_services
 from gatepost.mta.postfix.entrances import Entrance, entrances_of
-from gatepost.mta.postfix.gate import Gate, fingerprint
+from gatepost.mta.postfix.gate import Behind, Gate, fingerprint
 from gatepost.mta.postfix.maincf import with_settings
 from gatepost.mta.postfix.marks import without_marks
 from gatepost.mta.postfix.mastercf import Service, ServiceEdit, services_of, with_edits
@@ -72,31 +74,53 @@ def with_gatepost(admins: Configuration, gate: Gate) -> Setup:
     queue_directory = Path(expanded["queue_directory"])
     services = _with_default_chroot(services_of(admins.master), expanded["compatibility_level"])
     ways_in = [way for way in entrances_of(services, expanded, gate) if way.listener not in gate.exempt]
-    if faults := list(refusals(ways_in, gate, queue_directory)):
+    faults = list(refusals(ways_in, gate, queue_directory))
+    if gate.behind is not None:
+        faults += behind.faults(ways_in, copied)
+    if faults:
         raise ConfigError(*faults)
-    edits = [_edit(way, gate, queue_directory) for way in ways_in]
-    around = _surroundings(ways_in, edits, expanded, copied)
+    edits = [_edit(way, gate, queue_directory, copied) for way in ways_in]
+    around = _surroundings(gate, ways_in, edits, expanded, copied)
     added = [
-        *_cleanups_behind(ways_in, services, copied["milter_header_checks"], gate, queue_directory),
         *own_services.listeners(gate, around, fingerprint(gate.client_pem)),
         *own_services.tls_transport(gate, around),
     ]
-    settings = {
-        "gatepost_milter": _milter(gate, queue_directory),
-        "smtpd_milters": _with_ours(copied["smtpd_milters"]),
-        "non_smtpd_milters": _with_ours(copied["non_smtpd_milters"]),
-        "allow_percent_hack": "no",
-        "swap_bangpath": "no",
-    }
+    if gate.behind is None:
+        added[:0] = _cleanups_behind(ways_in, services, copied["milter_header_checks"], gate, queue_directory)
+    else:
+        added += _behind(gate, gate.behind, around, copied["smtpd_milters"], queue_directory)
     return Setup(
-        main=with_settings(admins.main, settings),
+        main=with_settings(admins.main, _settings(gate, copied, queue_directory)),
         master=with_edits(admins.master, edits, added),
-        maps={
-            "gatepost-route.regexp": own_services.ROUTE_FILE,
-            "gatepost-unroute.regexp": own_services.UNROUTE_FILE,
-        },
+        maps=_maps(gate),
         notes=tuple(_notes(edits, ways_in)),
     )
+
+
+def _settings(gate: Gate, copied: Mapping[str, str], queue_directory: Path) -> dict[str, str]:
+    settings = {"gatepost_milter": _milter(gate, queue_directory)}
+    for name in ("smtpd_milters", "non_smtpd_milters"):
+        settings[name] = _with_ours(copied[name]) if gate.behind is None else behind.parted(copied[name])[0]
+    if gate.behind is not None:
+        settings[f"{behind.TRANSPORT}_destination_recipient_limit"] = "0"  # one message stays one
+    return settings | {"allow_percent_hack": "no", "swap_bangpath": "no"}
+
+
+def _behind(
+    gate: Gate, where: Behind, around: own_services.Surroundings, milters: str, queue_directory: Path
+) -> list[str]:
+    path = gate.milter_path()
+    visible = path is None or path.is_relative_to(queue_directory)
+    around = around if visible else replace(around, chroot="n")
+    return behind.services(gate, where, around, behind.parted(milters)[1])
+
+
+def _maps(gate: Gate) -> dict[str, str]:
+    maps = {
+        "gatepost-route.regexp": own_services.ROUTE_FILE,
+        "gatepost-unroute.regexp": own_services.UNROUTE_FILE,
+    }
+    return maps if gate.behind is None else maps | {behind.INSIDE_FILE: behind.inside_file(gate, gate.behind)}
 
 
 def _with_default_chroot(services: Sequence[Service], compatibility_level: str) -> list[Service]:
@@ -129,14 +153,18 @@ def _without_ours(milters: str) -> str:
     return _OWN_PARAMETER.sub("", milters).strip(" ,")
 
 
-def _edit(way: Entrance, gate: Gate, queue_directory: Path) -> ServiceEdit:
+def _edit(way: Entrance, gate: Gate, queue_directory: Path, main: Mapping[str, str]) -> ServiceEdit:
+    if gate.behind is not None:
+        return behind.edit(way, gate, gate.behind, main)
     options: dict[str, str] = {}
     own = way.service.options
     milters = "smtpd_milters" if way.by_smtp else "non_smtpd_milters"
-    if milters in own:
-        options[milters] = _with_ours(own[milters])
     if way.by_smtp and own.get("milter_macro_daemon_name") != way.listener:
         options["milter_macro_daemon_name"] = way.listener
+    if way.filter:
+        return ServiceEdit(way.service, options | {milters: _without_ours(behind.listed(way, main))})
+    if milters in own:
+        options[milters] = _with_ours(own[milters])
     options["cleanup_service_name"] = own_services.behind_name(way.values["cleanup_service_name"])
     leave = way.by_smtp and needs_no_chroot(way, gate, queue_directory)
     return ServiceEdit(way.service, options, leave_chroot=leave)
@@ -147,6 +175,7 @@ def _cleanups_behind(
 ) -> list[str]:
     """Write a cleanup behind each one that an entrance uses, for the largest message that comes through it."""
     written: list[str] = []
+    ways_in = [way for way in ways_in if not way.filter]
     for name in dict.fromkeys(way.values["cleanup_service_name"] for way in ways_in):
         cleanup = next((found for found in services if found.name == name and found.command == "cleanup"), None)
         if cleanup is None:
@@ -165,7 +194,12 @@ def _cleanups_behind(
     return written
 
 
+def _those_behind(milters: str) -> str:
+    return behind.parted(milters)[1]
+
+
 def _surroundings(
+    gate: Gate,
     ways_in: Sequence[Entrance],
     edits: Sequence[ServiceEdit],
     expanded: Mapping[str, str],
@@ -174,7 +208,7 @@ def _surroundings(
     first = next((edit for edit in edits if edit.service.command == "smtpd"), None)
     system_ca = next((str(file) for file in _SYSTEM_CA_FILES if file.exists()), "")
     return own_services.Surroundings(
-        milters=_without_ours(copied["smtpd_milters"]),
+        milters=(_without_ours if gate.behind is None else _those_behind)(copied["smtpd_milters"]),
         milter_header_checks=copied["milter_header_checks"],
         smtp_header_checks=copied["smtp_header_checks"],
         size_limit=_largest(ways_in),
