@@ -285,3 +285,57 @@ CREATE INDEX journal_at ON journal (at);
 
 UPDATE alembic_version SET version_num='0002' WHERE alembic_version.version_num = '0001';
 
+-- Running upgrade 0002 -> 0003
+
+ALTER TABLE event ADD COLUMN kind TEXT DEFAULT 'message' NOT NULL;
+
+COMMENT ON COLUMN event.kind IS 'message, possible-duplicate or release';
+
+ALTER TABLE event ADD COLUMN host TEXT DEFAULT '' NOT NULL;
+
+COMMENT ON COLUMN event.host IS 'whose milter wrote it: host name and socket; empty: before there were stamps';
+
+ALTER TABLE event ADD COLUMN sequence BIGINT DEFAULT '0' NOT NULL;
+
+COMMENT ON COLUMN event.sequence IS 'its place among the events of this host, without gaps';
+
+UPDATE event SET sequence = id;
+
+CREATE UNIQUE INDEX event_host_sequence ON event (host, sequence);
+
+CREATE TABLE stamp (
+    host TEXT NOT NULL, 
+    number BIGINT NOT NULL, 
+    at TIMESTAMP WITH TIME ZONE NOT NULL, 
+    first BIGINT NOT NULL, 
+    last BIGINT NOT NULL, 
+    digests BYTEA NOT NULL, 
+    purged BIGINT NOT NULL, 
+    previous BYTEA NOT NULL, 
+    code BYTEA NOT NULL, 
+    PRIMARY KEY (host, number), 
+    CONSTRAINT codes_are_sha256 CHECK (length(code) = 32 AND length(previous) = 32)
+);
+
+COMMENT ON TABLE stamp IS 'what proves that events are as they were written';
+
+COMMENT ON COLUMN stamp.host IS 'whose events it covers';
+
+COMMENT ON COLUMN stamp.number IS 'its place in the chain of this host''s stamps, without gaps';
+
+COMMENT ON COLUMN stamp.at IS 'UTC';
+
+COMMENT ON COLUMN stamp.first IS 'sequence of the first event that it covers';
+
+COMMENT ON COLUMN stamp.last IS 'sequence of the last one; first - 1: it covers none';
+
+COMMENT ON COLUMN stamp.digests IS 'SHA-256 of each event, in order';
+
+COMMENT ON COLUMN stamp.purged IS 'the last stamp that expiry deleted; 0: it deleted none';
+
+COMMENT ON COLUMN stamp.previous IS 'code of the stamp before it';
+
+COMMENT ON COLUMN stamp.code IS 'HMAC-SHA256 under a key of the key worker';
+
+UPDATE alembic_version SET version_num='0003' WHERE alembic_version.version_num = '0002';
+

@@ -140,3 +140,31 @@ CREATE INDEX journal_at ON journal (at);
 
 UPDATE alembic_version SET version_num='0002' WHERE alembic_version.version_num = '0001';
 
+-- Running upgrade 0002 -> 0003
+
+ALTER TABLE event ADD COLUMN kind TEXT DEFAULT 'message' NOT NULL /* message, possible-duplicate or release */;
+
+ALTER TABLE event ADD COLUMN host TEXT DEFAULT '' NOT NULL /* whose milter wrote it: host name and socket; empty: before there were stamps */;
+
+ALTER TABLE event ADD COLUMN sequence BIGINT DEFAULT '0' NOT NULL /* its place among the events of this host, without gaps */;
+
+UPDATE event SET sequence = id;
+
+CREATE UNIQUE INDEX event_host_sequence ON event (host, sequence);
+
+CREATE TABLE stamp (
+    host TEXT NOT NULL /* whose events it covers */, 
+    number BIGINT NOT NULL /* its place in the chain of this host's stamps, without gaps */, 
+    at DATETIME NOT NULL /* UTC */, 
+    first BIGINT NOT NULL /* sequence of the first event that it covers */, 
+    last BIGINT NOT NULL /* sequence of the last one; first - 1: it covers none */, 
+    digests BLOB NOT NULL /* SHA-256 of each event, in order */, 
+    purged BIGINT NOT NULL /* the last stamp that expiry deleted; 0: it deleted none */, 
+    previous BLOB NOT NULL /* code of the stamp before it */, 
+    code BLOB NOT NULL /* HMAC-SHA256 under a key of the key worker */, 
+    PRIMARY KEY (host, number), 
+    CONSTRAINT codes_are_sha256 CHECK (length(code) = 32 AND length(previous) = 32)
+);
+
+UPDATE alembic_version SET version_num='0003' WHERE alembic_version.version_num = '0002';
+

@@ -2,13 +2,12 @@
 The gateway, wired: directory, engines, vault and re-injection behind its ports.
 """
 
-import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from gatepost import secrets
 from gatepost.app.keys import key_client_of, pool_of
-from gatepost.app.store import open_database, quarantine_of, site_of
+from gatepost.app.store import host_of, open_database, quarantine_of, site_of
 from gatepost.app.turn import alone_in
 from gatepost.db.cache import Cache
 from gatepost.db.engine import Database
@@ -106,7 +105,7 @@ def gateway_of(settings: Settings, database: Database, *, releasing: bool = Fals
         arrivals=arrivals,
         journal=journal_of(settings, database),
         despatch=Despatch(
-            records=Writer(database),
+            records=Writer(database, host_of(settings)),
             holder=Holding(quarantine=quarantine_of(settings, database), notices=notices),
             submitter=submitter,
             telling=Telling(notices=notices, aliases=aliases, submitter=notice_submitter_of(settings, submitter)),
@@ -116,8 +115,7 @@ def gateway_of(settings: Settings, database: Database, *, releasing: bool = Fals
 
 def journal_of(settings: Settings, database: Database, *, holder: str = "") -> Journal:
     """Wire the journal; a milter is known by its host and its socket, any other holder by its name beside them."""
-    name = " ".join(filter(None, (socket.gethostname(), settings.gateway.socket, holder)))
-    return Journal(SqlJournal(database), holder=name)
+    return Journal(SqlJournal(database), holder=" ".join(filter(None, (host_of(settings), holder))))
 
 
 def notices_of(settings: Settings, database: Database) -> Notices:

@@ -6,18 +6,25 @@ import pwd
 import signal
 import threading
 from collections.abc import Callable
+from datetime import timedelta
 
 from gatepost import secrets
-from gatepost.app.store import open_database, unix_path
+from gatepost.app.store import host_of, open_database, unix_path
 from gatepost.crypto.gnupg_engine import GnupgDecryptor, GnupgKeys
+from gatepost.crypto.proof import Prover
 from gatepost.crypto.sequoia import SequoiaEncryptor
+from gatepost.db.engine import Database
 from gatepost.db.keys import KeyTable, SqlKeys
+from gatepost.db.stamps import SqlStamps
 from gatepost.gateway.keyring import Keyring
 from gatepost.message.direction import Site
 from gatepost.settings import Settings
+from gatepost.vault.expiry import Expiry
+from gatepost.workers.heads import Heads
 from gatepost.workers.key_client import KeyClient
 from gatepost.workers.keys import Callers, KeyHolder, KeyServer
 from gatepost.workers.pool import Pool
+from gatepost.workers.stamper import Stamper, Stamping
 
 
 def pool_of(settings: Settings) -> Pool:
@@ -45,24 +52,42 @@ def serve_keys(settings: Settings, ready: Callable[[], None]) -> None:
     """Serve private-key operations until SIGTERM or SIGINT; calls `ready` once the socket is there."""
     database = open_database(settings)
     decryptor = GnupgDecryptor(settings.openpgp.gpg)
+    secret = secrets.read("keys", settings.secrets.directory)
+    heads = Heads(settings.keys.state)
     holder = KeyHolder(
         own=KeyTable(database),
         partners=SqlKeys(database),
         decryptor=decryptor,
-        keys_private=secrets.read("keys", settings.secrets.directory).reveal(),
+        keys_private=secret.reveal(),
         vault_private=secrets.read("vault", settings.secrets.directory).reveal(),
+        heads=heads.numbers,
     )
     server = KeyServer(unix_path(settings.keys.socket), holder, _callers(settings))
     for number in (signal.SIGTERM, signal.SIGINT):
         # `shutdown` waits for the loop to end, which this very thread runs
         signal.signal(number, lambda *_: threading.Thread(target=server.shutdown).start())
+    stamper = _stamper(settings, database, secret, heads)
+    stamping, expiry = Stamping(stamper), Expiry("events", stamper.purge)
     ready()
     try:
         server.serve_forever(poll_interval=0.2)
     finally:
         server.server_close()
+        expiry.close()
+        stamping.close()
         decryptor.close()
         database.close()
+
+
+def _stamper(settings: Settings, database: Database, secret: secrets.Secret, heads: Heads) -> Stamper:
+    """Wire what stamps this host's events."""
+    return Stamper(
+        host=host_of(settings),
+        store=SqlStamps(database),
+        prover=Prover(secret.reveal()),
+        heads=heads,
+        keep=timedelta(days=settings.audit.keep_days),
+    )
 
 
 def _callers(settings: Settings) -> Callers:

@@ -3,6 +3,7 @@ What a site keeps, opened: database, partner table, quarantine, events; and what
 """
 
 import ipaddress
+import socket
 from datetime import timedelta
 from pathlib import Path
 
@@ -50,6 +51,11 @@ def site_of(settings: Settings) -> Site:
         inside_listeners=frozenset((*gateway.inside_listeners, FROM_INSIDE)),
         outside_listeners=frozenset((*gateway.outside_listeners, FROM_OUTSIDE)),
     )
+
+
+def host_of(settings: Settings) -> str:
+    """Name this host's milter, as the journal and the record of events know it: by host name and socket."""
+    return f"{socket.gethostname()} {settings.gateway.socket}"
 
 
 def gate(settings: Settings) -> Gate:
@@ -110,6 +116,6 @@ def partner_table(settings: Settings) -> PartnerTable:
     return PartnerTable(open_database(settings))
 
 
-def unix_path(socket: str) -> Path:
+def unix_path(spelled: str) -> Path:
     """Give the path of a UNIX socket as the settings spell it (`unix:/path`)."""
-    return Path(socket.removeprefix("unix:"))
+    return Path(spelled.removeprefix("unix:"))

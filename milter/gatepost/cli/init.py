@@ -40,6 +40,8 @@ spool = {spool}
 [keys]
 # Where the key worker, the one process with private keys, is reached.
 socket = {keys}
+# It notes here how far it has stamped the record of events.
+state = {state}
 
 [policy]
 # Where Postfix asks how a domain's TLS is verified.
@@ -97,6 +99,7 @@ def settings_text(site: Path, domains: list[str], hostname: str) -> str:
         "hostname": hostname,
         "milter": f"unix:{site / 'run' / 'milter.sock'}",
         "keys": f"unix:{site / 'run' / 'keys.sock'}",
+        "state": str(site / "state"),
         "policy": f"unix:{site / 'run' / 'policy.sock'}",
         "spool": str(site / "spool"),
         "database": f"sqlite:///{site / 'gatepost.db'}",

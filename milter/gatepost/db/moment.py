@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from sqlalchemy import DateTime, Dialect
 from sqlalchemy.types import TypeDecorator
 
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
 
 class Moment(TypeDecorator[datetime]):
     """A point in time; SQLite, which knows no time zones, keeps it as UTC."""

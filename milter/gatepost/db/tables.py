@@ -167,10 +167,36 @@ event = Table(
     _text("rules", "names of the rules that matched, a line each"),
     _text("reasons", "why, a line each"),
     _text("detail", "more about it, as a JSON object", "{}"),
+    _text("kind", "message, possible-duplicate or release", "message"),
+    _text("host", "whose milter wrote it: host name and socket; empty: before there were stamps"),
+    Column(
+        "sequence", BigInteger, nullable=False, server_default="0",
+        comment="its place among the events of this host, without gaps",
+    ),
     Index("event_queue_id", "queue_id"),
     Index("event_message_id", "message_id"),
+    Index("event_host_sequence", "host", "sequence", unique=True),
     comment="what was decided for each recipient, and how it went",
-)
+)  # fmt: skip
+
+stamp = Table(
+    "stamp",
+    metadata,
+    Column("host", Text, primary_key=True, nullable=False, comment="whose events it covers"),
+    Column(
+        "number", BigInteger, primary_key=True, nullable=False, autoincrement=False,
+        comment="its place in the chain of this host's stamps, without gaps",
+    ),
+    Column("at", Moment, nullable=False, comment="UTC"),
+    Column("first", BigInteger, nullable=False, comment="sequence of the first event that it covers"),
+    Column("last", BigInteger, nullable=False, comment="sequence of the last one; first - 1: it covers none"),
+    Column("digests", LargeBinary, nullable=False, comment="SHA-256 of each event, in order"),
+    Column("purged", BigInteger, nullable=False, comment="the last stamp that expiry deleted; 0: it deleted none"),
+    Column("previous", LargeBinary(32), nullable=False, comment="code of the stamp before it"),
+    Column("code", LargeBinary(32), nullable=False, comment="HMAC-SHA256 under a key of the key worker"),
+    CheckConstraint("length(code) = 32 AND length(previous) = 32", name="codes_are_sha256"),
+    comment="what proves that events are as they were written",
+)  # fmt: skip
 
 held = Table(
     "held",

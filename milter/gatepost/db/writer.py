@@ -6,10 +6,10 @@ Rules:
     events go with the next group, after half a second at the latest: a crash may lose the last second of events.
   * When the database fails, whoever waits is told, and events are kept and tried again.
   * A row that cannot be stored spoils no other: the group is then written one by one.
+  * Events continue their host's chain; where another process of this host wrote meanwhile, they are numbered anew.
   * What is kept is bounded. An event that finds no room is counted and logged, not dropped in silence.
 """
 
-import json
 import threading
 import time
 from collections.abc import Iterable, Sequence
@@ -17,16 +17,17 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Insert, insert
+from sqlalchemy import Insert
 from sqlalchemy.dialects import postgresql, sqlite
 
 from gatepost.db.direct import Batch, DirectWriter
 from gatepost.db.engine import Database
+from gatepost.db.events import EventRows
 from gatepost.db.statement import Statement
-from gatepost.db.tables import event, thread
+from gatepost.db.tables import thread
 from gatepost.directory.event import Event, Record
 from gatepost.directory.thread import ThreadRow
-from gatepost.errors import StorageError
+from gatepost.errors import DirectoryError, StorageError
 from gatepost.log import logger
 
 LINGER_SECONDS = 0.5
@@ -37,7 +38,6 @@ MOST_WAITING = 2_000
 _RETRY_SECONDS = 1.0
 
 _THREAD_COLUMNS = [column.name for column in thread.columns]
-_EVENT_COLUMNS = [column.name for column in event.columns if column.name != "id"]
 
 
 class _Job:
@@ -67,11 +67,12 @@ class _Job:
 class Writer:
     """Writes thread rows and events. Thread-safe; one per process."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, host: str) -> None:
+        """Take the host whose chain the events continue."""
         self._direct = DirectWriter(database)
         dialect = database.writer.dialect
         self._insert_thread = Statement(_insert_ignoring_known(database), dialect, _THREAD_COLUMNS)
-        self._insert_event = Statement(insert(event), dialect, _EVENT_COLUMNS)
+        self._event_rows = EventRows(database, host)
         self._wake = threading.Condition()
         self._jobs: list[_Job] = []
         self._records: list[Record] = []
@@ -186,8 +187,18 @@ class Writer:
         now = datetime.now(UTC)
         self._direct.write([_batch(self._insert_thread, [_thread_columns(row, now) for row in rows])])
 
-    def _write_events(self, events: Iterable[Event]) -> None:
-        self._direct.write([_batch(self._insert_event, map(_event_columns, events))])
+    def _write_events(self, events: Sequence[Event]) -> None:
+        batch = self._event_rows.batch(events)
+        while True:
+            try:
+                self._direct.write([batch])
+            except DirectoryError:
+                if not self._event_rows.renumber():
+                    raise
+                batch = self._event_rows.batch(events)
+            else:
+                self._event_rows.written(batch)
+                return
 
 
 def _batch(statement: Statement, rows: Iterable[dict[str, Any]]) -> Batch:
@@ -207,20 +218,4 @@ def _thread_columns(row: ThreadRow, now: datetime) -> dict[str, Any]:
         "outside": row.outside,
         "cause": row.cause,
         "at": now,
-    }
-
-
-def _event_columns(one: Event) -> dict[str, Any]:
-    return {
-        "at": datetime.fromtimestamp(one.at, UTC),
-        "queue_id": one.queue_id,
-        "message_id": one.message_id,
-        "direction": one.direction,
-        "sender": one.sender,
-        "recipient": one.recipient,
-        "demand": one.demand,
-        "treatment": one.treatment,
-        "rules": "\n".join(one.rules),
-        "reasons": "\n".join(one.reasons),
-        "detail": json.dumps(one.detail) if one.detail else "{}",
     }

@@ -6,7 +6,10 @@ No body, matched secret or password stands in an event.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
+
+Kind = Literal["message", "possible-duplicate", "release"]
+KINDS: tuple[Kind, ...] = ("message", "possible-duplicate", "release")
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,6 +17,7 @@ class Event:
     """One recipient's line in the record; `at` in seconds since the epoch; `detail` must fit into JSON."""
 
     at: float
+    kind: Kind = "message"
     queue_id: str = ""
     message_id: str = ""
     direction: str = ""
@@ -24,6 +28,15 @@ class Event:
     rules: tuple[str, ...] = ()
     reasons: tuple[str, ...] = ()
     detail: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """An event as it stands in the record: the host whose milter wrote it, and its place in that host's chain."""
+
+    host: str
+    sequence: int
+    event: Event
 
 
 class Record(Protocol):

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from gatepost.decision.plan import Plan
-from gatepost.directory.event import Event
+from gatepost.directory.event import Event, Kind
 from gatepost.log import logger
 from gatepost.message.transaction import Recipient, Transaction
 
@@ -36,6 +36,7 @@ class MessageRecord:
         return [
             Event(
                 at=self.at,
+                kind=self._kind(one.recipient),
                 queue_id=self.transaction.queue_id,
                 message_id=message_id,
                 direction=one.direction.value,
@@ -49,6 +50,11 @@ class MessageRecord:
             )
             for one in self.plan.judgements
         ]
+
+    def _kind(self, recipient: Recipient) -> Kind:
+        if self.answer == "release":
+            return "release"
+        return "possible-duplicate" if "possible-duplicate" in self.details.get(recipient, {}) else "message"
 
     def tell(self) -> None:
         """Write the message's one log line."""

@@ -109,6 +109,8 @@ class Keys(Section):
     """The weakest trust with which a key is used; admin > dnssec > wkd > ca > keyserver > harvested."""
     socket: kinds.UnixSocket = "unix:/run/gatepost-keys/keys.sock"
     """Where the key worker listens."""
+    state: Path = Path(f"{_STATE}-keys")
+    """Directory of the key worker alone: there it notes how far it has stamped the record of events."""
     milter_user: str = "gatepost"
     """The user that the milter runs as, who may have mail opened; a name that this host lacks admits nobody."""
 
@@ -145,6 +147,13 @@ class Quarantine(Section):
 
     keep_days: Annotated[int, Field(ge=1)] = 7
     """Days until a held copy expires."""
+
+
+class Audit(Section):
+    """The record of events."""
+
+    keep_days: Annotated[int, Field(ge=1)] = 400
+    """Days until an event is deleted."""
 
 
 class Secrets(Section):
@@ -201,6 +210,7 @@ class Settings(Section):
     database: Database = Database()
     vault: Vault = Vault()
     quarantine: Quarantine = Quarantine()
+    audit: Audit = Audit()
     secrets: Secrets = Secrets()
     rules: Rules = Rules()
     dns: Dns = Dns()

@@ -13,7 +13,13 @@ from pydantic_core import ErrorDetails
 from gatepost.errors import ConfigError
 from gatepost.settings.model import Settings
 
-_PATHS = (("gateway", "spool"), ("postfix", "config_directory"), ("secrets", "directory"), ("rules", "directory"))
+_PATHS = (
+    ("gateway", "spool"),
+    ("postfix", "config_directory"),
+    ("keys", "state"),
+    ("secrets", "directory"),
+    ("rules", "directory"),
+)
 _SOCKETS = (("gateway", "socket"), ("keys", "socket"), ("policy", "socket"))
 
 

@@ -8,13 +8,14 @@ import select
 import socket
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 from gatepost.crypto.openpgp import Opened, Verification
+from gatepost.directory.stamp import DIGEST, Stamp
 from gatepost.errors import CryptoError, WorkerError
 from gatepost.message.address import Address
 from gatepost.workers import frames
@@ -60,6 +61,21 @@ class KeyClient:
     def release(self, held: UUID, wrapped: bytes) -> bytes:
         """Unwrap the data key of one held copy; raises CryptoError where it does not open, WorkerError."""
         return self._ask({"op": "release", "held": str(held)}, wrapped)[1]
+
+    def prove(self, stamps: Sequence[Stamp]) -> tuple[bool, ...]:
+        """Ask of each stamp whether the key worker made it; raises WorkerError."""
+        pairs = b"".join(one.statement() + one.code.rjust(DIGEST, b"\0")[:DIGEST] for one in stamps)
+        _, found = self._ask({"op": "prove"}, pairs)
+        if len(found) != len(stamps):
+            raise WorkerError("the key worker did not answer for each stamp")
+        return tuple(one == 1 for one in found)
+
+    def heads(self) -> dict[str, int]:
+        """Ask for the number of the latest stamp of each host that the worker has stamped; raises WorkerError."""
+        found = self._ask({"op": "prove"})[0].get("heads")
+        if not isinstance(found, dict):
+            raise WorkerError("the key worker did not tell how far events are stamped")
+        return {str(host): int(number) for host, number in found.items()}
 
     def close(self) -> None:
         """Close every idle connection."""

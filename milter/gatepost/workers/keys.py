@@ -8,8 +8,8 @@ Rules:
   * What cannot be decrypted gets one answer, whatever the reason: nobody learns from the difference.
   * Private halves are unsealed for one operation; nothing of a message is kept or logged.
 
-Requests are frames (`workers.frames`); the head's `op` is `ping`, `open` (payload: the encrypted message) or
-`release` (payload: a held copy's wrapped data key).
+Requests are frames (`workers.frames`); the head's `op` is `ping`, `open` (payload: the encrypted message),
+`release` (payload: a held copy's wrapped data key) or `prove` (payload: statements of stamps with their codes).
 """
 
 import os
@@ -17,7 +17,7 @@ import socket
 import socketserver
 import struct
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -25,6 +25,7 @@ from uuid import UUID
 
 from gatepost.crypto import pgpmime, seal
 from gatepost.crypto.openpgp import Decryptor, private_context
+from gatepost.crypto.proof import Prover
 from gatepost.directory.key import Key, Keys
 from gatepost.errors import AddressError, CryptoError, GatepostError, WorkerError
 from gatepost.log import logger
@@ -57,7 +58,7 @@ class Callers:
         """Tell whether a user may ask for an operation."""
         if user in {0, os.geteuid()}:
             return True
-        if operation == "ping":
+        if operation in {"ping", "prove"}:
             return user in self.open | self.release
         return user in (self.open if operation == "open" else self.release)
 
@@ -73,13 +74,16 @@ class KeyHolder:
         decryptor: Decryptor,
         keys_private: bytes,
         vault_private: bytes,
+        heads: Callable[[], Mapping[str, int]] = dict,
     ) -> None:
-        """Take the private halves of the secrets `keys` and `vault`, raw."""
+        """Take the private halves of the secrets `keys` and `vault`, raw, and who tells the latest stamps."""
         self._own = own
         self._partners = partners
         self._decryptor = decryptor
         self._keys_private = keys_private
         self._vault_private = vault_private
+        self._prover = Prover(keys_private)
+        self._heads = heads
         self._slots = threading.BoundedSemaphore(_AT_ONCE)
 
     def perform(self, head: Mapping[str, Any], payload: bytes) -> Reply:
@@ -92,6 +96,8 @@ class KeyHolder:
                     return self._open(parse(str(head["recipient"]).encode()), str(head["sender"]), payload)
                 case "release":
                     return self._release(UUID(str(head["held"])), payload)
+                case "prove":
+                    return {"status": "ok", "heads": dict(self._heads())}, self._prover.check(payload)
         except (KeyError, ValueError, AddressError) as error:
             raise WorkerError(f"the key worker does not understand the request: {type(error).__name__}") from error
         raise WorkerError("the key worker does not know this operation")

@@ -24,7 +24,7 @@ def config(tmp_path: Path) -> str:
     """Make a site that has recorded one message to two recipients."""
     invoke("init", str(tmp_path / "site"), "--domain", "hosp.test", "--hostname", "gw.hosp.test")
     path = tmp_path / "site" / "gatepost.toml"
-    writer = Writer(open_database(read(path)))
+    writer = Writer(open_database(read(path)), "gw")
     writer.post(
         FakeRecord(
             *(

@@ -28,7 +28,7 @@ EVENTS = [
 
 @pytest.fixture
 def events(database: Database) -> SqlEvents:
-    writer = Writer(database)
+    writer = Writer(database, "gw")
     writer.post(FakeRecord(*EVENTS))
     writer.close()
     return SqlEvents(database)

@@ -185,3 +185,28 @@ def test_later_schema_is_not_touched(database: Database, sql: Callable[..., list
 
     with pytest.raises(ConfigError, match="9999 of a later Gatepost"):
         schema.upgrade(database)
+
+
+def test_events_outlive_the_way_to_stamps_and_back(tmp_path: Path) -> None:
+    """Events that were there before stamps keep their content; their number becomes their place. And back."""
+    database = Database(f"sqlite:///{tmp_path}/old.db")
+    schema.upgrade(database)
+    _move(database, "0002")
+    with database.writing() as writing:
+        writing.exec_driver_sql("INSERT INTO event (at, queue_id) VALUES ('2026-05-01 00:00:00', 'Q')")
+    before = _objects(tmp_path / "old.db")
+    schema.upgrade(database)
+    with database.reading() as reading:
+        rows = reading.exec_driver_sql("SELECT queue_id, kind, host, sequence FROM event").all()
+    _move(database, "0002")
+    database.close()
+
+    assert rows == [("Q", "message", "", 1)]
+    assert _objects(tmp_path / "old.db") == before
+
+
+def _move(database: Database, version: str) -> None:
+    config = schema._config()
+    with database.writing() as connection:
+        config.attributes["connection"] = connection
+        command.downgrade(config, version)

@@ -15,7 +15,7 @@ Sql = Callable[..., list[tuple[object, ...]]]
 
 @pytest.fixture
 def writer(database: Database) -> Iterator[Writer]:
-    writer = Writer(database)
+    writer = Writer(database, "gw")
     yield writer
     writer.close()
 

@@ -21,7 +21,7 @@ Sql = Callable[..., list[tuple[object, ...]]]
 
 @pytest.fixture
 def writer(database: Database) -> Iterator[Writer]:
-    writer = Writer(database)
+    writer = Writer(database, "gw")
     yield writer
     writer.close()
 
@@ -62,13 +62,14 @@ class TestWriter:
         assert rest == [
             *("Q", "<1@in.test>", "out", "a@in.test", "b@out.test"),
             *("encrypt", "openpgp", "one\ntwo", "because\nso", '{"queued_as": "R"}'),
+            *("message", "gw", 1),
         ]
 
     def test_waiting_writers_share_a_transaction(
         self, database: Database, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Many who wait cost few syncs to disk."""
-        writer = Writer(database)
+        writer = Writer(database, "gw")
         groups: list[int] = []
         commit = writer._commit
 
@@ -124,7 +125,7 @@ class TestWriter:
     def test_bad_row_spoils_no_other(self, database: Database, sql: Sql, monkeypatch: pytest.MonkeyPatch) -> None:
         """In a group with a row that cannot be stored the others are stored, and only its owner is told."""
         monkeypatch.setattr(writer_module.threading, "Thread", _Idle)
-        writer = Writer(database)
+        writer = Writer(database, "gw")
         jobs = [
             writer_module._Job([row(1)]),
             writer_module._Job([row(2, "nonsense")]),
@@ -151,7 +152,7 @@ class TestWriter:
         monkeypatch.setattr(writer_module.threading, "Thread", _Idle)
         monkeypatch.setattr(writer_module, "MOST_EVENTS", 2)
         monkeypatch.setattr(writer_module, "MOST_WAITING", 0)
-        writer = Writer(database)
+        writer = Writer(database, "gw")
         for _ in range(3):
             writer.post(FakeRecord(Event(at=1.0)))
 
