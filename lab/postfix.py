@@ -220,6 +220,10 @@ class Postfix:
         pairs = [f"{key}={value}" for key, value in settings.items()]
         self._run("postconf", "-e", *pairs)
 
+    def configure(self, option: str) -> None:
+        """Set an option of a service in master.cf, `SERVICE/TYPE/NAME=VALUE`; call `reload` for it to count."""
+        self._run("postconf", "-P", option)
+
     def get(self, name: str) -> str:
         """Give the value of a main.cf setting."""
         return self._run("postconf", "-h", name).stdout.strip()

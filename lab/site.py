@@ -49,7 +49,7 @@ class GatepostSite:
         self.log_file = folder.parent / f"{folder.name}.log"
         self.postfix = postfix
         self.domains = tuple(domains)
-        self._settings: dict[str, Setting] = {
+        self.settings: dict[str, Setting] = {
             "gateway.outside_listeners": ["outside"],
             "gateway.reinject": f"127.0.0.1:{free_port()}",
             "gateway.reinject_tls": f"127.0.0.1:{free_port()}",
@@ -86,7 +86,7 @@ class GatepostSite:
         """Make the site's folder and let `setup postfix` configure the private Postfix for it."""
         options = [part for domain in self.domains for part in ("--domain", domain)]
         self.gatepost("init", self.folder, *options, "--hostname", self.postfix.hostname)
-        for key, value in self._settings.items():
+        for key, value in self.settings.items():
             self.set(key, value)
         self.gatepost("setup", "postfix", "--config-dir", self.postfix.config_dir, "--apply", *self._setup)
         return self
