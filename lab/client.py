@@ -9,7 +9,7 @@ retries as a mail server does: on 4xx, on a lost connection, on a lost reply.
 import contextlib
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -175,12 +175,19 @@ def send(port: int, envelope: Envelope, message: bytes, *, timeout: float = 60) 
 
 
 def send_until_taken(
-    port: int, envelope: Envelope, message: bytes, *, timeout: float = 60, pause: float = 0.2
+    port: int,
+    envelope: Envelope,
+    message: bytes,
+    *,
+    timeout: float = 60,
+    pause: float = 0.2,
+    after_try: Callable[[], object] = lambda: None,
 ) -> int:
     """
     Send as a mail server does until every recipient was taken or refused for good; give the number of tries.
 
-    A recipient that was taken is not sent to again; a lost reply counts as not taken (RFC 1047).
+    A recipient that was taken is not sent to again; a lost reply counts as not taken (RFC 1047). `after_try` is
+    called after each try.
     Raises TimeoutError with the last answer when `timeout` seconds have passed, and
     ConnectionRefusedError's message if nobody listened.
     """
@@ -198,6 +205,7 @@ def send_until_taken(
         else:
             last = repr(outcome)
             left = _still_to_send(left, outcome)
+        after_try()
         if left:
             time.sleep(pause)
     return tries

@@ -7,21 +7,25 @@ parse just enough to name each step:
     >MAIL >RCPT >HEADER >EOH >BODY >EOM …   what the mail server tells the milter
     <INSHEADER <CHGHEADER <DELRCPT <REPLBODY <ACCEPT …   what the milter answers
     smtp>MAIL smtp>RCPT smtp>DATA smtp>DOT, smtp<MAIL …   the re-injection: commands, and replies to them
+    notice>MAIL notice>RCPT …   the same for Gatepost's own notices, known by their null sender
 
-A `Trap` is armed for one step: when enough connections stand there, it acts once, before or after the step
-is forwarded.
+Each step is told to a watcher (`lab.trap`), before and after it is forwarded, with the message that it belongs to.
 """
 
 import contextlib
+import functools
+import itertools
+import re
 import socket
 import ssl
 import struct
 import threading
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+
+from lab.trap import Answer, Passing, Watch
 
 _TO_MILTER = {
     b"O": "OPTIONS", b"D": "MACROS", b"C": "CONNECT", b"H": "HELO", b"M": "MAIL", b"R": "RCPT", b"T": "DATA",
@@ -32,77 +36,17 @@ _FROM_MILTER = {
     b"m": "CHGHEADER", b"b": "REPLBODY", b"e": "CHGFROM", b"p": "PROGRESS", b"a": "ACCEPT", b"c": "CONTINUE",
     b"d": "DISCARD", b"r": "REJECT", b"t": "TEMPFAIL", b"y": "REPLYCODE", b"s": "SKIP", b"q": "QUARANTINE",
 }  # fmt: skip
-_PATIENCE = 3.0  # seconds that a connection waits at the step for the others
-
-
-class Trap:
-    """
-    Waits at one step of the protocol; `seen` counts every step that passed, armed or not.
-
-    It strikes when as many connections as asked for stand there, or, after some patience, with fewer.
-    """
-
-    def __init__(self) -> None:
-        self.seen: Counter[str] = Counter()
-        self.struck = threading.Event()
-        self.caught = 0
-        self._lock = threading.Lock()
-        self._step = ""
-        self._after = False
-        self._gate = threading.Event()
-        self._strike: Callable[[], None] = _nothing
-        self._wanted = 1
-        self._connections: set[int] = set()
-
-    def arm(self, step: str, strike: Callable[[], None], *, connections: int = 1, after: bool = False) -> None:
-        """Strike once, when so many connections stand at `step`; `after` forwards the step first."""
-        with self._lock:
-            self._step, self._after, self.caught = step, after, 0
-            self._connections = set()
-            self.struck.clear()
-            self._wanted, self._strike, self._gate = connections, strike, threading.Event()
-
-    def disarm(self) -> None:
-        """Let everything pass from now on."""
-        with self._lock:
-            self._step = ""
-            self._gate.set()
-
-    def pass_by(self, step: str, connection: int, *, forwarded: bool) -> None:
-        """Tell that a connection is at `step`; returns at once unless the trap is armed for it."""
-        with self._lock:
-            self.seen[step] += not forwarded
-            if step != self._step or forwarded != self._after or connection in self._connections:
-                return
-            self._connections.add(connection)
-            gate = self._gate
-            if len(self._connections) >= self._wanted:
-                self._act()
-        if not gate.wait(_PATIENCE):
-            with self._lock:
-                if not gate.is_set():
-                    self._act()
-
-    def _act(self) -> None:
-        """Strike and let all go on; the lock is held."""
-        self._strike()
-        self.caught, self._step = len(self._connections), ""
-        self.struck.set()
-        self._gate.set()
-
-
-def _nothing() -> None:
-    """Strike nobody."""
+_numbers = itertools.count(1)
 
 
 class _Proxy:
     """What both proxies share: a listener, two threads per connection, and a clean end."""
 
-    def __init__(self, trap: Trap, listener: socket.socket) -> None:
-        self.trap = trap
+    def __init__(self, watch: Watch, listener: socket.socket) -> None:
+        self._watch = watch
         self._listener = listener
         self._open: set[socket.socket] = set()
-        self._count = 0
+        self._messages: dict[int, str] = {}
 
     def start(self) -> Self:
         """Begin to accept connections."""
@@ -123,8 +67,7 @@ class _Proxy:
                 near, _ = self._listener.accept()
             except OSError:
                 return
-            self._count += 1
-            threading.Thread(target=self._serve, args=(near, self._count), daemon=True).start()
+            threading.Thread(target=self._serve, args=(near, next(_numbers)), daemon=True).start()
 
     def _serve(self, near: socket.socket, number: int) -> None:
         try:
@@ -138,6 +81,7 @@ class _Proxy:
         self._pump(near, far, number, True)
         back.join()
         self._open -= {near, far}
+        self._messages.pop(number, None)
         near.close()
         far.close()
 
@@ -154,6 +98,17 @@ class _Proxy:
         """Cut every connection that is open; new ones are accepted as before."""
         for one in tuple(self._open):
             _cut(one)
+
+    def _pass(self, step: str, number: int, source: socket.socket, send: Callable[[], None]) -> None:
+        """Forward a step unless the watcher wants otherwise; `source` is who sent it."""
+        message = self._messages.get(number, "")
+        action = self._watch.pass_by(Passing(step, number, message, forwarded=False))
+        if isinstance(action, Answer):
+            source.sendall(action.reply + b"\r\n")
+        if action is not None:
+            raise EOFError
+        send()
+        self._watch.pass_by(Passing(step, number, message, forwarded=True))
 
     def _join(self, near: socket.socket) -> tuple[socket.socket, socket.socket]:
         raise NotImplementedError
@@ -173,13 +128,13 @@ class _Proxy:
 class MilterProxy(_Proxy):
     """Stands at `path`, a UNIX socket that Postfix may connect to, before the milter's own at `target`."""
 
-    def __init__(self, trap: Trap, path: Path, target: Path) -> None:
+    def __init__(self, watch: Watch, path: Path, target: Path) -> None:
         listener = socket.socket(socket.AF_UNIX)
         path.unlink(missing_ok=True)
         listener.bind(str(path))
         path.chmod(0o666)
         listener.listen(100)
-        super().__init__(trap, listener)
+        super().__init__(watch, listener)
         self._target = target
 
     def _join(self, near: socket.socket) -> tuple[socket.socket, socket.socket]:
@@ -194,9 +149,9 @@ class MilterProxy(_Proxy):
             head = _exactly(stream.read(4), 4)
             packet = head + _exactly(stream.read(length := struct.unpack(">I", head)[0]), length)
             step = arrow + names.get(packet[4:5], repr(packet[4:5]))
-            self.trap.pass_by(step, number, forwarded=False)
-            target.sendall(packet)
-            self.trap.pass_by(step, number, forwarded=True)
+            if step == ">MAIL":
+                self._messages[number] = _local_part(packet[5:].partition(b"\0")[0])
+            self._pass(step, number, source, functools.partial(target.sendall, packet))
 
 
 class ListenerProxy(_Proxy):
@@ -207,8 +162,8 @@ class ListenerProxy(_Proxy):
     can pose as either side. Only root can read them.
     """
 
-    def __init__(self, trap: Trap, port: int, target: int, *, listener_pem: Path, client_pem: Path) -> None:
-        super().__init__(trap, socket.create_server(("127.0.0.1", port), backlog=100))
+    def __init__(self, watch: Watch, port: int, target: int, *, listener_pem: Path, client_pem: Path) -> None:
+        super().__init__(watch, socket.create_server(("127.0.0.1", port), backlog=100))
         self._target = target
         self._near = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._near.load_cert_chain(listener_pem)
@@ -217,6 +172,7 @@ class ListenerProxy(_Proxy):
         self._far.load_verify_locations(listener_pem)
         self._far.load_cert_chain(client_pem)
         self._last: dict[int, str] = {}
+        self._names: dict[int, str] = {}
 
     def _join(self, near: socket.socket) -> tuple[socket.socket, socket.socket]:
         near.settimeout(30)
@@ -228,37 +184,49 @@ class ListenerProxy(_Proxy):
     def _forward(self, source: socket.socket, target: socket.socket, number: int, towards: bool) -> None:  # noqa: FBT001
         stream = source.makefile("rb")
         while line := stream.readline():
-            if towards:
-                self._command(line, target, number)
-                if self._last[number] == "DATA":
-                    self._content(stream.readline, target, number)
-            else:
-                self._reply(line, target, number)
+            send = functools.partial(target.sendall, line)
+            if not towards:
+                self._reply(line, source, send, number)
+                continue
+            verb = self._note(line, number)
+            self._pass(self._step(">", number), number, source, send)
+            if verb == "DATA":
+                self._content(stream.readline, source, target, number)
 
-    def _command(self, line: bytes, target: socket.socket, number: int) -> None:
+    def _note(self, line: bytes, number: int) -> str:
+        """Note which command this is, and whose message it belongs to."""
         self._last[number] = verb = line[:4].strip().upper().decode("ascii", "replace")
-        self.trap.pass_by(f"smtp>{verb}", number, forwarded=False)
-        target.sendall(line)
-        self.trap.pass_by(f"smtp>{verb}", number, forwarded=True)
+        if verb == "MAIL":
+            self._messages[number] = _local_part(line)
+            self._names[number] = "smtp" if self._messages[number] else "notice"
+        elif verb == "RCPT" and self._names.get(number) == "notice":
+            self._messages[number] = _local_part(line)
+        return verb
 
-    def _content(self, readline: Callable[[], bytes], target: socket.socket, number: int) -> None:
+    def _step(self, arrow: str, number: int) -> str:
+        return f"{self._names.get(number, 'smtp')}{arrow}{self._last.get(number, 'CONNECT')}"
+
+    def _content(
+        self, readline: Callable[[], bytes], source: socket.socket, target: socket.socket, number: int
+    ) -> None:
         while (line := readline()) != b".\r\n":
             if not line:
                 raise EOFError
             target.sendall(line)
         self._last[number] = "DOT"
-        self.trap.pass_by("smtp>DOT", number, forwarded=False)
-        target.sendall(line)
-        self.trap.pass_by("smtp>DOT", number, forwarded=True)
+        self._pass(self._step(">", number), number, source, functools.partial(target.sendall, line))
 
-    def _reply(self, line: bytes, target: socket.socket, number: int) -> None:
-        step = f"smtp<{self._last.get(number, 'CONNECT')}"
-        final = line[3:4] != b"-"
-        if final:
-            self.trap.pass_by(step, number, forwarded=False)
-        target.sendall(line)
-        if final:
-            self.trap.pass_by(step, number, forwarded=True)
+    def _reply(self, line: bytes, source: socket.socket, send: Callable[[], None], number: int) -> None:
+        if line[3:4] == b"-":
+            send()
+        else:
+            self._pass(self._step("<", number), number, source, send)
+
+
+def _local_part(path: bytes) -> str:
+    """Give the local part of the first address in angle brackets, empty for the null sender."""
+    found = re.search(rb"<([^@>]*)", path)
+    return found[1].decode("utf-8", "replace") if found else ""
 
 
 def _exactly(data: bytes, count: int) -> bytes:

@@ -59,6 +59,7 @@ class GatepostSite:
             **(settings or {}),
         }
         self._setup = tuple(setup)
+        self.environment: dict[str, str] = {}  # for the services, beside our own
         self._process: subprocess.Popen[bytes] | None = None
 
     # -- the command line ---------------------------------------------------------------------------------
@@ -97,7 +98,12 @@ class GatepostSite:
         offset = self.log_file.stat().st_size
         command = [sys.executable, "-m", "gatepost", "-c", str(self.config), "run"]
         self._process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            env=os.environ | self.environment,
         )
         log.close()
         note("group", self._process.pid)
@@ -152,11 +158,11 @@ class GatepostSite:
         """Give the process IDs of one service, such as `milter` or `keys`."""
         return [pid for pid, arguments in self._processes() if arguments[-2:] == ["run", service]]
 
-    def kill_service(self, service: str) -> None:
-        """Kill one service (SIGKILL); the supervisor starts it again."""
+    def kill_service(self, service: str, number: signal.Signals = signal.SIGKILL) -> None:
+        """Kill one service, or send it another signal; the supervisor starts one that ended again."""
         for pid in self.service_pids(service):
             with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+                os.kill(pid, number)
 
     def _processes(self) -> Iterator[tuple[int, list[str]]]:
         for entry in Path("/proc").iterdir():

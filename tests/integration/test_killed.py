@@ -18,9 +18,10 @@ import pytest
 from lab.client import Envelope, send_until_taken
 from lab.letter import canary, letter
 from lab.place import free_port, short_folder
-from lab.proxy import ListenerProxy, MilterProxy, Trap
+from lab.proxy import ListenerProxy, MilterProxy
 from lab.sink import Received
 from lab.town import Town, build
+from lab.trap import Trap
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(900)]
 

@@ -1,0 +1,187 @@
+"""
+A town in which anything can be made to fail, and the judge of what arrived.
+
+Proxies stand before the milter and both re-injection listeners, a gate before gpg, and under the services a disk
+that fails on command. Every message has a sender of its own, by which proxies and receivers know it, and a canary
+in its body. The judge reads what the receivers got, byte for byte; of Gatepost's own records it asks only where a
+copy may have gone twice, and what is held.
+"""
+
+import re
+import sqlite3
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lab.disk import Disk
+from lab.faults import Mix
+from lab.gpg_gate import GpgGate
+from lab.letter import canary, letter
+from lab.lineup import Lineup
+from lab.place import free_port
+from lab.proxy import ListenerProxy, MilterProxy
+from lab.sink import Received
+from lab.site import Setting
+from lab.town import Town, build
+from lab.trap import Watch
+from lab.wait import until
+
+RECIPIENTS: dict[Mix, tuple[str, ...]] = {
+    "one": ("ann@pgp.test",),
+    "two": ("doc@hosp.test", "ann@pgp.test", "eve@pgp.test"),
+    "three": ("carol@tls.test", "ann@pgp.test", "pia@pin.test", "zoe@hold.test"),
+}
+HELD = "zoe@hold.test"
+_SEEN = "doc@hosp.test, ann@pgp.test, carol@tls.test, pia@pin.test"  # eve is hidden: her copy is one of its own
+_CLEAR = frozenset({"doc@hosp.test"})
+_BY_TLS = frozenset({"carol@tls.test", "pia@pin.test"})
+_RULE = """\
+[[rule]]
+name = "to be looked at first"
+when = { direction = "out", recipient = ["*@hold.test"] }
+demand = "quarantine"
+"""
+_CANARY = re.compile(rb"CANARY-[0-9a-f]+-\d+-END")
+_FILLER = b"filler to make a body of more than one line\r\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """One message; `name` is its sender's local part."""
+
+    name: str
+    mix: Mix
+    canary: str
+    data: bytes = field(repr=False)
+
+    @property
+    def sender(self) -> str:
+        """The envelope's sender."""
+        return f"{self.name}@hosp.test"
+
+    @property
+    def recipients(self) -> tuple[str, ...]:
+        """The envelope's recipients."""
+        return RECIPIENTS[self.mix]
+
+
+def mail(mix: Mix, *, size: int = 2000) -> Mail:
+    """Write a message of a mix, with a body of about so many octets."""
+    word = canary()
+    name = "s" + word.removeprefix("CANARY-").removesuffix("-END").lower()
+    body = word.encode() + b"\r\n" + _FILLER * (size // len(_FILLER))
+    message_id = f"<{name}@hosp.test>"
+    return Mail(name, mix, word, letter(body, sender=f"{name}@hosp.test", to=_SEEN, message_id=message_id))
+
+
+@dataclass(frozen=True, slots=True)
+class FaultSite:
+    """The town and what makes it fail."""
+
+    town: Town
+    lineup: Lineup
+    gate: GpgGate
+    disk: Disk
+
+    @property
+    def database(self) -> Path:
+        """The SQLite file."""
+        return Path(str(self.town.site.setting("database.url")).removeprefix("sqlite:///"))
+
+    def judge(self, mails: Collection[Mail]) -> None:
+        """Hold the promise against what arrived; raises AssertionError saying what is wrong with which message."""
+        self.town.postfix.wait_queue_empty(90)
+        got = self._received({one.name: one for one in mails})
+        for one in mails:
+            missing = set(one.recipients) - {HELD} - set(got[one.name])
+            if missing:
+                raise AssertionError(f"{one.name} ({one.mix}) was lost for {sorted(missing)}")
+        twice = {(one.name, address) for one in mails for address, times in got[one.name].items() if times > 1}
+        until(lambda: twice <= self.possible_duplicates(), 20, lambda: f"what came twice is recorded: {twice}")
+        self._judge_held(mails)
+
+    def _received(self, mails: dict[str, Mail]) -> dict[str, Counter[str]]:
+        """Count what each recipient got of each message, looking at every octet that any receiver got."""
+        got = {name: Counter[str]() for name in mails}
+        words = {one.canary.encode(): one for one in mails.values()}
+        for received in (one for sink in self.town.sinks for one in sink.messages):
+            in_clear = {words[word].name for word in _CANARY.findall(received.data) if word in words}
+            if in_clear and not set(received.addresses) <= _may_see(received):
+                raise AssertionError(f"{in_clear} in clear at {received.addresses}")
+            found = in_clear or self._opened(received, words)
+            name = received.sender.partition("@")[0]
+            if name not in mails:
+                if found:
+                    raise AssertionError(f"{found} in a message of {received.sender or 'Gatepost'}")
+                continue
+            if found != {name}:
+                raise AssertionError(f"a copy of {name} at {received.addresses} does not hold its body")
+            got[name].update(received.addresses)
+        return got
+
+    def _opened(self, received: Received, words: dict[bytes, Mail]) -> set[str]:
+        if b"-----BEGIN PGP MESSAGE-----" not in received.data:
+            return set()
+        plain = self.town.gpg.decrypt(received.data).data
+        return {words[word].name for word in _CANARY.findall(plain) if word in words}
+
+    def possible_duplicates(self) -> set[tuple[str, str]]:
+        """Give message and recipient of everything that may have gone twice, as Gatepost recorded it."""
+        ask = "SELECT sender, recipient FROM event WHERE detail LIKE '%possible-duplicate\": true%'"
+        with closing(sqlite3.connect(f"file:{self.database}?mode=ro", uri=True)) as connection:
+            rows = connection.execute(ask).fetchall()
+        return {(str(sender).partition("@")[0], str(recipient)) for sender, recipient in rows}
+
+    def _judge_held(self, mails: Iterable[Mail]) -> None:
+        """Whoever is to be held is held once."""
+        held = Counter(one["sender"] for one in self.town.site.json("quarantine", "list")["held"])
+        for one in mails:
+            if held[one.sender] != (HELD in one.recipients):
+                raise AssertionError(f"{one.name} ({one.mix}) is held {held[one.sender]} times")
+
+
+def _may_see(received: Received) -> frozenset[str]:
+    return _CLEAR | (_BY_TLS if received.tls is not None else frozenset())
+
+
+@contextmanager
+def fault_site(folder: Path, watch: Watch | None = None, *, engine: str = "gnupg") -> Iterator[FaultSite]:
+    """Build the town, start everything, and stop it at the end; `watch` takes the line-up's place."""
+    with ExitStack() as stack:
+        lineup = Lineup()
+        gate = stack.enter_context(GpgGate(folder))
+        settings: dict[str, Setting] = {
+            "openpgp.engine": engine,
+            "openpgp.gpg": str(gate.program),
+            "gateway.max_seconds": 20,
+        }
+        town = build(folder, stack, settings=settings)
+        (town.site.folder / "rules" / "50-hold.toml").write_text(_RULE)
+        town.postfix.route("hold.test", town.outside.port)
+        disk = Disk(folder)
+        town.site.environment = disk.environment
+        interpose(town, stack, watch or lineup)
+        stack.enter_context(town.postfix)
+        stack.callback(town.site.stop)
+        stack.callback(disk.mend)
+        town.site.start()
+        yield FaultSite(town, lineup, gate, disk)
+
+
+def interpose(town: Town, stack: ExitStack, watch: Watch) -> list[ListenerProxy]:
+    """Put proxies before the milter and both re-injection listeners of a town that is not started yet."""
+    site = town.site
+    known = Path(str(site.setting("gateway.socket")).removeprefix("unix:"))
+    own = known.with_name("own.sock")
+    site.set("gateway.socket", f"unix:{own}")
+    stack.enter_context(MilterProxy(watch, known, own))
+    secrets = site.folder / "secrets"
+    proxies = []
+    for setting in ("gateway.reinject", "gateway.reinject_tls"):
+        listener, port = int(str(site.setting(setting)).rpartition(":")[2]), free_port()
+        site.set(setting, f"127.0.0.1:{port}")
+        pems = {"listener_pem": secrets / "listener.pem", "client_pem": secrets / "client.pem"}
+        proxies.append(stack.enter_context(ListenerProxy(watch, port, listener, **pems)))
+    return proxies
