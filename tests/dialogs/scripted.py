@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from gatepost.message.field import named
 from gatepost.message.transaction import Transaction
 from gatepost.mta import adapter
 
+_TOGETHER = 16
 BODY = b"0123456789abcdef" * 12_000 + b"\r\n"
 
 
@@ -30,6 +32,7 @@ class Script:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._meeting = threading.Barrier(_TOGETHER)
 
     def check_recipient(self, recipient: Address) -> None:
         """Take every recipient."""
@@ -56,6 +59,8 @@ class Script:
                 for _ in range(12):
                     time.sleep(0.5)
                     budget.tick()
+            case "meet":
+                self._meeting.wait(25)
             case "discard":
                 return Discard()
             case "reject":

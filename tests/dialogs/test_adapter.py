@@ -293,6 +293,24 @@ class TestOrder:
                     talk.say(letter, data=data)
 
 
+class TestAtOneTime:
+    @pytest.mark.parametrize("_round", range(5))
+    def test_all_are_served(self, milter: Milter, _round: int) -> None:
+        """However many messages are being processed, one more begins soon: each of 16 waits for all others."""
+        with ExitStack() as stack:
+            talks = [stack.enter_context(dialog(milter.path)) for _ in range(16)]
+            for talk in talks:
+                talk.connect()
+                talk.mail(b"<sue@hosp.test>")
+                talk.rcpt(b"<bob@plain.test>")
+                talk.header(Subject=b" meet")
+                talk.body(b"hello\r\n")
+            for talk in talks:
+                talk.say(b"E")
+            for talk in talks:
+                assert _saw(talk.verdict())["recipients"] == ["<bob@plain.test>"]
+
+
 class TestStop:
     def test_sigterm_drains(self, own_milter: Milter) -> None:
         """SIGTERM lets the message under way be finished and answered, takes no new one, and ends with 0."""

@@ -39,6 +39,8 @@ _SILENT = Milter.P_NR_CONN | Milter.P_NR_MAIL | Milter.P_NR_HDR | Milter.P_NR_EO
 _NEEDED = Milter.P_HDR_LEADSPC
 _WANTED = _UNUSED | _SILENT | _NEEDED | Milter.P_SKIP
 
+_WAKE_SECONDS = 0.25
+_WAKE_AT_ONCE = 4
 _REPLY_LINES = 32  # what smfi_setmlreply takes
 _REPLY_LENGTH = 480
 
@@ -244,6 +246,7 @@ def serve(
     Milter.set_flags(_ACTIONS)
     Milter.set_exception_policy(Milter.TEMPFAIL)
     threading.Thread(target=_announce, args=(socket, ready), daemon=True).start()
+    threading.Thread(target=_wake, args=(socket, sessions), daemon=True).start()
     Milter.runmilter("gatepost", socket, timeout=0)
     return sessions.drain(drain_seconds)
 
@@ -253,3 +256,17 @@ def _announce(socket: str, ready: Callable[[], None]) -> None:
     while not answers(socket):
         time.sleep(0.02)
     ready()
+
+
+def _wake(socket: str, sessions: Sessions) -> None:
+    """
+    Have a session that libmilter left waiting served, while messages are being processed.
+
+    With its pool of workers (_FFR_WORKERS_POOL, as in Debian) several sessions may be promised to one idle worker.
+    The others then wait until a worker is free, which a slow listener can delay for long; or until any connection
+    comes, since that begins a new worker, who then looks for a session that waits.
+    """
+    while True:
+        time.sleep(_WAKE_SECONDS)
+        for _ in range(_WAKE_AT_ONCE if sessions.busy else 0):
+            answers(socket)

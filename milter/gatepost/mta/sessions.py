@@ -39,6 +39,12 @@ class Sessions:
             self._busy -= 1
             self._idle.notify_all()
 
+    @property
+    def busy(self) -> int:
+        """The number of messages being processed."""
+        with self._idle:
+            return self._busy
+
     def drain(self, seconds: float) -> int:
         """Wait until no message is being processed; give how many still were when time was up."""
         with self._idle:
