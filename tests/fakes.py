@@ -8,9 +8,10 @@ and not in the product, where a no-op cipher would be a loaded gun.
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from hashlib import sha256
 from uuid import UUID
 
-from gatepost.crypto.openpgp import Certificate, Opened
+from gatepost.crypto.openpgp import Certificate, Opened, Verification
 from gatepost.decision.plan import Judgement
 from gatepost.directory.event import Event, Record
 from gatepost.directory.key import Key, Trust
@@ -24,6 +25,11 @@ from gatepost.gateway.submission import Submission
 from gatepost.message.address import Address
 from gatepost.message.body import Body, MemoryBody
 from gatepost.message.transaction import Transaction
+
+
+def opened(text: bytes, status: str, fingerprint: str = "") -> Opened:
+    """Give a message as the key worker opens it."""
+    return Opened(MemoryBody(text), sha256(text).digest(), Verification(status, fingerprint))
 
 
 @dataclass
@@ -84,14 +90,14 @@ class World:
 
     def open(
         self,
-        ciphertext: bytes,
+        ciphertext: Body,
         recipient: Address,
         sender: str,
         *,
         seconds: float,
         on_wait: Callable[[], object],
     ) -> Opened | None:
-        assert ciphertext
+        assert ciphertext.size
         assert seconds <= 60  # what the tests' budgets leave
         on_wait()
         self.happens(f"open for {recipient.text} from {sender}")

@@ -15,6 +15,7 @@ from gatepost.crypto import seal
 from gatepost.crypto.sequoia import SequoiaEncryptor
 from gatepost.errors import WorkerError
 from gatepost.message.address import parse
+from gatepost.message.body import MemoryBody
 from gatepost.vault.held import key_context
 from gatepost.workers.key_client import KeyClient
 
@@ -110,11 +111,11 @@ def test_keys_made_by_command_open_mail(site: Site) -> None:
     site.gpg("--import", data=armored.encode())
     mail = site.gpg("--armor", "--encrypt", "-r", str(key["fingerprint"]), data=b"hello\r\n")
 
-    opened = client.open(mail, parse(b"<anna@hosp.test>"), "bob@other.test")
+    opened = client.open(MemoryBody(mail), parse(b"<anna@hosp.test>"), "bob@other.test")
 
     assert opened is not None
-    assert (opened.plaintext, opened.verification.status) == (b"hello\r\n", "none")
-    assert client.open(mail, parse(b"<anna@elsewhere.test>"), "") is None
+    assert (opened.plaintext.read(), opened.verification.status) == (b"hello\r\n", "none")
+    assert client.open(MemoryBody(mail), parse(b"<anna@elsewhere.test>"), "") is None
     homes = list(Path("/dev/shm").glob(f"gp-{site.process.pid if site.process else 0}-*"))  # noqa: S108 - only looked at
     assert homes
     assert site.stop() == 0
@@ -138,8 +139,8 @@ def test_a_partners_signature_is_verified(site: Site) -> None:
     client = KeyClient(site.socket, seconds=30)
     bob = str(site.keys("show", str(site.keys("list")[1]["fingerprint"]))[0]["fingerprint"])
 
-    first = client.open(mail, parse(b"<anna@hosp.test>"), "bob@other.test")
-    stranger = client.open(mail, parse(b"<anna@hosp.test>"), "eve@other.test")
+    first = client.open(MemoryBody(mail), parse(b"<anna@hosp.test>"), "bob@other.test")
+    stranger = client.open(MemoryBody(mail), parse(b"<anna@hosp.test>"), "eve@other.test")
 
     assert first is not None
     assert (first.verification.status, first.verification.fingerprint) == ("pass", bob)
@@ -204,7 +205,7 @@ def test_what_a_killed_worker_left_is_removed(site: Site) -> None:
     )
     site.start()
     client = KeyClient(site.socket, seconds=30)
-    assert client.open(mail, parse(b"<a@hosp.test>"), "") is not None
+    assert client.open(MemoryBody(mail), parse(b"<a@hosp.test>"), "") is not None
     assert site.process is not None
     left = list(Path("/dev/shm").glob(f"gp-{site.process.pid}-*"))  # noqa: S108 - only looked at
     site.process.kill()
@@ -216,6 +217,6 @@ def test_what_a_killed_worker_left_is_removed(site: Site) -> None:
     site.start()
 
     assert not left[0].exists()
-    assert client.open(mail, parse(b"<a@hosp.test>"), "") is not None
+    assert client.open(MemoryBody(mail), parse(b"<a@hosp.test>"), "") is not None
     client.close()
     site.stop()

@@ -3,16 +3,19 @@
 import os
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import pysequoia
 import pytest
 
 from gatepost.crypto import guard, packets
 from gatepost.crypto.gnupg_engine import UNDECRYPTABLE, GnupgDecryptor, GnupgEncryptor
-from gatepost.crypto.openpgp import Encryptor
+from gatepost.crypto.openpgp import Encryptor, Verification
 from gatepost.crypto.sequoia import SequoiaEncryptor
 from gatepost.errors import CryptoError
 
@@ -57,6 +60,26 @@ class Site:
     def close(self) -> None:
         subprocess.run(["gpgconf", "--homedir", self.home, "--kill", "all"], check=False)
         subprocess.run(["rm", "-rf", self.home], check=False)
+
+
+class _Counted(BytesIO):
+    """Notes how much stood in it at most."""
+
+    most = 0
+
+    def write(self, data: Any) -> int:
+        count = super().write(data)
+        self.most = max(self.most, self.tell())
+        return count
+
+
+def _opened(
+    decryptor: GnupgDecryptor, data: bytes, private: bytes, signers: Sequence[bytes] = ()
+) -> tuple[bytes, Verification]:
+    target = BytesIO()
+    done = decryptor.decrypt(BytesIO(data), target, private, signers, most=2 << 20)
+    assert done.digest == sha256(target.getvalue()).digest()
+    return target.getvalue(), done.verification
 
 
 @pytest.fixture(scope="module")
@@ -185,7 +208,7 @@ class TestEncrypting:
         armor = engine.encrypt(b"to all", [site.public(owner) for owner in owners])
 
         for owner in owners:
-            assert decryptor.decrypt(armor, site.private(owner), []).plaintext == b"to all"
+            assert _opened(decryptor, armor, site.private(owner))[0] == b"to all"
 
     @pytest.mark.parametrize("left_out", [0, 1, 2], ids="less {}".format)
     def test_files_are_encrypted_alike(self, engine: Encryptor, site: Site, tmp_path: Path, left_out: int) -> None:
@@ -244,12 +267,12 @@ class TestDecrypting:
         armor = site.gpg("--armor", "--encrypt", "-r", f"{owner}@hosp.test", *arguments, data=b"hello\r\n")
         signers = [site.public("second@hosp.test")]
 
-        opened = decryptor.decrypt(armor, site.private(f"{owner}@hosp.test"), signers)
+        plaintext, verification = _opened(decryptor, armor, site.private(f"{owner}@hosp.test"), signers)
 
-        assert opened.plaintext == b"hello\r\n"
-        assert opened.verification.status == status
+        assert plaintext == b"hello\r\n"
+        assert verification.status == status
         if status == "pass":
-            assert opened.verification.fingerprint == site.fingerprint("second@hosp.test")
+            assert verification.fingerprint == site.fingerprint("second@hosp.test")
 
     @pytest.mark.parametrize(
         "name", ["flipped", "truncated", "no integrity", "rubbish", "empty", "other key", "large"]
@@ -269,17 +292,33 @@ class TestDecrypting:
             "large": site.gpg("--encrypt", "-r", "second@hosp.test", data=os.urandom(400_000)),
         }[name]
 
+        target = BytesIO()
         with pytest.raises(CryptoError) as caught:
-            decryptor.decrypt(data, site.private("curve@hosp.test"), [])
+            decryptor.decrypt(BytesIO(data), target, site.private("curve@hosp.test"), [], most=1 << 20)
 
         assert str(caught.value) == UNDECRYPTABLE
+        assert target.getvalue() == b""
+
+    def test_what_unfolds_to_more_than_is_taken(self, site: Site, decryptor: GnupgDecryptor) -> None:
+        """A small message that becomes a huge one is stopped on its way; one just within the limit is opened."""
+        private = site.private("curve@hosp.test")
+        bomb = site.gpg("--encrypt", "-r", "curve@hosp.test", data=bytes(64 << 20))
+        assert len(bomb) < 1 << 20
+        written = _Counted()
+
+        with pytest.raises(CryptoError, match=UNDECRYPTABLE):
+            decryptor.decrypt(BytesIO(bomb), written, private, [], most=1 << 20)
+
+        assert written.most <= 1 << 20
+        fits = site.gpg("--encrypt", "-r", "curve@hosp.test", data=bytes(1 << 20))
+        assert len(_opened(decryptor, fits, private)[0]) == 1 << 20
 
     def test_an_expired_key_still_opens(self, site: Site, decryptor: GnupgDecryptor) -> None:
         """Mail that was written to our key before it expired is read."""
         then = ["--faked-system-time", "20150601T000000"]
         armor = site.gpg(*then, "--encrypt", "-r", "old@hosp.test", data=b"late")
 
-        assert decryptor.decrypt(armor, site.private("old@hosp.test"), []).plaintext == b"late"
+        assert _opened(decryptor, armor, site.private("old@hosp.test"))[0] == b"late"
 
     def test_mail_to_an_older_subkey_opens(self, decryptor: GnupgDecryptor) -> None:
         """After a rotation, mail to the former encryption subkey is read."""
@@ -291,6 +330,6 @@ class TestDecrypting:
             armor = site.gpg("--encrypt", "-r", fingerprint, data=b"older")
             site.gpg("--quick-add-key", fingerprint, "cv25519", "encr", "1y")
 
-            assert decryptor.decrypt(armor, site.private("r@hosp.test"), []).plaintext == b"older"
+            assert _opened(decryptor, armor, site.private("r@hosp.test"))[0] == b"older"
         finally:
             site.close()

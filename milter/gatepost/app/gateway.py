@@ -90,6 +90,7 @@ def gateway_of(settings: Settings, database: Database, *, releasing: bool = Fals
         keys=keys,
         in_thread=surveyor.in_thread,
         inline=settings.openpgp.inline,
+        directory=settings.gateway.spool,
     )
     notices = notices_of(settings, database)
     submitter = reinjection_of(settings)
@@ -101,7 +102,12 @@ def gateway_of(settings: Settings, database: Database, *, releasing: bool = Fals
         ),
         no_rung=Treatment.QUARANTINE if releasing else Treatment(settings.gateway.no_rung),
         surveyor=surveyor,
-        protection=Protection(authserv_id=settings.authserv_id, tags=rules.tags, encryption=pool),
+        protection=Protection(
+            authserv_id=settings.authserv_id,
+            tags=rules.tags,
+            encryption=pool,
+            directory=settings.gateway.spool,
+        ),
         arrivals=arrivals,
         journal=journal_of(settings, database),
         despatch=Despatch(

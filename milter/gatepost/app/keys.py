@@ -16,13 +16,16 @@ from gatepost.crypto.sequoia import SequoiaEncryptor
 from gatepost.db.engine import Database
 from gatepost.db.keys import KeyTable, SqlKeys
 from gatepost.db.stamps import SqlStamps
+from gatepost.errors import ConfigError
 from gatepost.gateway.keyring import Keyring
 from gatepost.message.direction import Site
+from gatepost.mta.postfix.own_services import grown
+from gatepost.mta.postfix.postconf import size_limit
 from gatepost.settings import Settings
 from gatepost.vault.expiry import Expiry
 from gatepost.workers.heads import Heads
 from gatepost.workers.key_client import KeyClient
-from gatepost.workers.keys import Callers, KeyHolder, KeyServer
+from gatepost.workers.keys import LARGEST, Callers, KeyHolder, KeyServer
 from gatepost.workers.pool import Pool
 from gatepost.workers.stamper import Stamper, Stamping
 
@@ -34,7 +37,16 @@ def pool_of(settings: Settings) -> Pool:
 
 def key_client_of(settings: Settings) -> KeyClient:
     """Give the way to the key worker."""
-    return KeyClient(unix_path(settings.keys.socket))
+    return KeyClient(unix_path(settings.keys.socket), directory=settings.gateway.spool, most=_most(settings))
+
+
+def _most(settings: Settings) -> int:
+    """Tell how many octets an opened message may have: what Postfix's queue takes behind the milter."""
+    try:
+        limit = size_limit(settings.postfix.config_directory)
+    except ConfigError:
+        return LARGEST  # a site without Postfix yet
+    return min(grown(limit) or LARGEST, LARGEST)
 
 
 def keyring_of(settings: Settings) -> Keyring:

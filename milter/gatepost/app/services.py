@@ -8,7 +8,7 @@ from pathlib import Path
 
 from gatepost import log
 from gatepost.settings import Settings
-from gatepost.workers import notify
+from gatepost.workers import memory, notify
 from gatepost.workers.supervisor import Supervisor
 
 
@@ -16,7 +16,7 @@ def run_milter(settings: Settings) -> None:
     """Run the milter; messages under way are finished, or put off, before the process ends."""
     from gatepost.app.milter import serve_milter  # noqa: PLC0415 - this service alone needs it
 
-    log.configure(settings.gateway.log_format)
+    _prepare(settings)
     serve_milter(settings, notify.ready)
 
 
@@ -24,7 +24,7 @@ def run_keys(settings: Settings) -> None:
     """Run the key worker, the one process with private keys."""
     from gatepost.app.keys import serve_keys  # noqa: PLC0415 - this service alone needs it
 
-    log.configure(settings.gateway.log_format)
+    _prepare(settings)
     serve_keys(settings, notify.ready)
 
 
@@ -32,7 +32,7 @@ def run_policy(settings: Settings) -> None:
     """Run the service that answers Postfix's TLS questions."""
     from gatepost.app.policy import serve_policy  # noqa: PLC0415 - this service alone needs it
 
-    log.configure(settings.gateway.log_format)
+    _prepare(settings)
     serve_policy(settings, notify.ready)
 
 
@@ -40,3 +40,8 @@ def run_all(config: Path, settings: Settings) -> None:
     """Run every service of the site under one supervisor."""
     log.configure(settings.gateway.log_format)
     Supervisor(("keys", "policy", "milter"), config=config).run(notify.ready)
+
+
+def _prepare(settings: Settings) -> None:
+    log.configure(settings.gateway.log_format)
+    memory.return_large_blocks()

@@ -17,17 +17,16 @@ from functools import lru_cache
 from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from gatepost.crypto import guard
 from gatepost.crypto.gnupg_home import UNLOCKED, Home, records, remove_stale
 from gatepost.crypto.guard import Component
-from gatepost.crypto.openpgp import Certificate, Opened, Verification
+from gatepost.crypto.openpgp import Certificate, Decrypted, Verification
 from gatepost.errors import CryptoError
 
 UNDECRYPTABLE = "the message cannot be decrypted with this key"
 
-_MAX_OUTPUT = 128 << 20  # octets: bombs end here
 _REMEMBERED = 1024  # certificates in one keyring, results kept
 _HOMES = 32  # private keys that have a home at one time
 _ALGORITHMS = {"1": "RSA", "2": "RSA", "3": "RSA", "16": "ElGamal", "17": "DSA", "20": "ElGamal"}
@@ -63,15 +62,8 @@ class GnupgEncryptor:
     ) -> None:
         """Encrypt one file into another, which exists, in bounded memory; as `encrypt` otherwise."""
         home, recipients = self._recipients(certificates)
-        gpg = home.new_gpg()
         with source.open("rb") as plain, target.open("wb") as armored:
-
-            def write(chunk: bytes) -> bool:
-                armored.write(chunk)
-                return False  # python-gnupg then keeps nothing
-
-            gpg.on_data = write
-            _encrypt(gpg, plain, recipients)
+            _encrypt(home.writing_to(armored.write), plain, recipients)
 
     def close(self) -> None:
         """Remove gpg's home and whatever runs in it."""
@@ -186,24 +178,26 @@ class GnupgDecryptor:
         self._homes: OrderedDict[bytes, Home] = OrderedDict()
         self._lock = threading.Lock()
 
-    def decrypt(self, ciphertext: bytes, private: bytes, signers: Sequence[bytes]) -> Opened:
+    def decrypt(
+        self, source: IO[bytes], target: IO[bytes], private: bytes, signers: Sequence[bytes], *, most: int
+    ) -> Decrypted:
         """
-        Decrypt with one transferable private key and verify against the signers' certificates.
+        Decrypt one file into another with one transferable private key; verify against the signers' certificates.
 
-        Raises CryptoError, always the same text, for anything that does not decrypt whole and with integrity.
+        Raises CryptoError, always the same text, for anything that does not decrypt whole and with integrity, or
+        to more than `most` octets; OSError where the disk is full.
         """
         home = self._home(private)
         known = {fingerprint for data in signers for fingerprint in home.import_keys(data)}
-        result = _decrypt(home, ciphertext)
+        run = _Decryption(home, source, target, most)
+        result = run.result()
         if _is_whole(result):
-            return Opened(bytes(result.data), _verification(result, known))
-        if result is None or not _is_signed(result):
-            raise CryptoError(UNDECRYPTABLE)
+            return Decrypted(run.digest.digest(), _verification(result, known))
         # gpg fails for a bad or unknown signature too; whether the message itself is whole, a second run tells
-        result = _decrypt(home, ciphertext, "--skip-verify")
-        if not _is_whole(result):
-            raise CryptoError(UNDECRYPTABLE)
-        return Opened(bytes(result.data), Verification("fail"))
+        if result is not None and _is_signed(result) and _is_whole(run.result("--skip-verify")):
+            return Decrypted(run.digest.digest(), Verification("fail"))
+        run.empty()
+        raise CryptoError(UNDECRYPTABLE)
 
     def close(self) -> None:
         """Remove every home and the agents that hold the keys."""
@@ -227,12 +221,41 @@ class GnupgDecryptor:
         return home
 
 
-def _decrypt(home: Home, ciphertext: bytes, *more: str) -> Any:  # noqa: ANN401 - python-gnupg has no types
-    options = ["--max-output", str(_MAX_OUTPUT), *more]
-    try:
-        return home.gpg.decrypt(ciphertext, always_trust=True, extra_args=options)
-    except OSError:
-        return None
+class _Decryption:
+    """Runs of gpg over one message, each of which writes the target anew; `digest` is that of the last."""
+
+    def __init__(self, home: Home, source: IO[bytes], target: IO[bytes], most: int) -> None:
+        self._home = home
+        self._source = source
+        self._target = target
+        self._most = most
+        self.digest = sha256()
+
+    def result(self, *options: str) -> Any:  # noqa: ANN401 - python-gnupg has no types
+        """Run gpg once; gives what it reports, or None. Raises OSError where the target takes no more."""
+        self.digest = sha256()
+        self._source.seek(0)
+        self.empty()
+        limit = ["--max-output", str(self._most)]  # bombs end here
+        gpg = self._home.writing_to(self._write)
+        try:
+            found = gpg.decrypt_file(self._source, always_trust=True, extra_args=[*limit, *options])
+        except OSError:
+            return None
+        failure = getattr(found, "on_data_failure", None)
+        if failure is not None:
+            raise failure
+        self._target.flush()
+        return found
+
+    def empty(self) -> None:
+        """Take back what was written: it is not proved."""
+        self._target.seek(0)
+        self._target.truncate()
+
+    def _write(self, chunk: bytes) -> None:
+        self._target.write(chunk)
+        self.digest.update(chunk)
 
 
 def _is_whole(result: Any) -> bool:  # noqa: ANN401 - python-gnupg has no types

@@ -16,7 +16,9 @@ import subprocess
 import tempfile
 import threading
 import weakref
+from collections.abc import Callable
 from contextlib import suppress
+from copy import copy
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -31,6 +33,7 @@ _PREFIX = "gp-"
 _IN_MEMORY = "/dev/shm"  # noqa: S108 - mkdtemp makes a directory of our own in it
 _SECONDS = 60.0  # for one run of gpg
 _MEMORY = 1 << 30  # octets of address space
+_BUFFER = 1 << 16  # octets read and written at a time
 _OPTIONS = ["--no-options", "--no-auto-check-trustdb", "--trust-model", "always", "--no-auto-key-retrieve"]
 
 
@@ -69,16 +72,24 @@ class Home:
         self._fingerprints: dict[bytes, tuple[str, ...]] = {}
         self.lock = threading.Lock()
         try:
-            self.gpg = self.new_gpg()
+            self.gpg = _TimedGpg(
+                gpgbinary=program, gnupghome=self.path, options=_OPTIONS, env={**os.environ, "LC_ALL": "C"}
+            )
         except (OSError, ValueError) as error:
             self.close()
             raise WorkerError(f"gpg cannot be run: {error}") from error
 
-    def new_gpg(self) -> Any:  # noqa: ANN401 - python-gnupg has no types
-        """Give a fresh runner in this home."""
-        return _TimedGpg(
-            gpgbinary=self.program, gnupghome=self.path, options=_OPTIONS, env={**os.environ, "LC_ALL": "C"}
-        )
+    def writing_to(self, write: Callable[[bytes], object]) -> Any:  # noqa: ANN401 - python-gnupg has no types
+        """Give a runner in this home that hands on what gpg writes, piece by piece, and keeps nothing of it."""
+
+        def on_data(piece: bytes) -> bool:
+            write(piece)
+            return False
+
+        runner = copy(self.gpg)
+        runner.on_data = on_data
+        runner.buffer_size = _BUFFER
+        return runner
 
     @property
     def held(self) -> int:

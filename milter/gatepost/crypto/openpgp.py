@@ -5,12 +5,13 @@ OpenPGP as the gateway uses it: values, and the port that both engines implement
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol
+from typing import IO, Protocol
 
 from gatepost.message.address import Address
+from gatepost.message.body import Body
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +37,22 @@ class Verification:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A decrypted message: plaintext that was integrity protected, and the signature found inside."""
+    """
+    A decrypted message: plaintext that was integrity protected, and the signature found inside.
 
-    plaintext: bytes
+    Two are equal if their plaintexts' digests (SHA-256) and what was found of signatures are.
+    """
+
+    plaintext: Body = field(compare=False)
+    digest: bytes
+    verification: Verification
+
+
+@dataclass(frozen=True, slots=True)
+class Decrypted:
+    """What a decryptor found: the SHA-256 of the plaintext that it wrote, and the signature inside."""
+
+    digest: bytes
     verification: Verification
 
 
@@ -74,11 +88,14 @@ class Encryptor(Protocol):
 class Decryptor(Protocol):
     """Decrypts with private keys; lives only in the key worker."""
 
-    def decrypt(self, ciphertext: bytes, private: bytes, signers: Sequence[bytes]) -> Opened:
+    def decrypt(
+        self, source: IO[bytes], target: IO[bytes], private: bytes, signers: Sequence[bytes], *, most: int
+    ) -> Decrypted:
         """
-        Decrypt with one transferable private key and verify against the signers' certificates.
+        Decrypt one file into another with one transferable private key; verify against the signers' certificates.
 
-        Raises CryptoError, always the same text, for anything that does not decrypt whole and with integrity.
+        Raises CryptoError, always the same text, for anything that does not decrypt whole and with integrity, or
+        to more than `most` octets; what stands in the target then counts for nothing. OSError if the disk is full.
         """
 
 
@@ -87,7 +104,7 @@ class Opener(Protocol):
 
     def open(
         self,
-        ciphertext: bytes,
+        ciphertext: Body,
         recipient: Address,
         sender: str,
         *,

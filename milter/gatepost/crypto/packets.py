@@ -12,7 +12,11 @@ _BEGIN = b"-----BEGIN PGP MESSAGE-----"
 _END = b"-----END PGP MESSAGE-----"
 _HEAD = re.compile(rb"[ \t]*\r?\n(?:[^\r\n:]{1,200}:[^\r\n]{0,1000}\r?\n)*[ \t]*\r?\n")
 _CHECKSUM = re.compile(rb"\n=[A-Za-z0-9+/]{4}\s*\Z")
-_BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/= \t\r\n"
+_SPACE = re.compile(rb"\s*")
+_ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/="
+_BLANK = b" \t\r\n"
+_PIECE = 1 << 16  # octets
+_MAX_TAIL = 4096  # octets: the last line, and white space behind it
 _PKESK, _SKESK, _MARKER, _SEIPD, _OCB, _PADDING = 1, 3, 10, 18, 20, 21
 _SESSION_KEYS = frozenset({_PKESK, _SKESK})
 _IGNORED = frozenset({_MARKER, _PADDING})
@@ -24,23 +28,42 @@ def dearmor(data: bytes) -> bytes | None:
     """Give the packets of one armored message, if the data is that and nothing else; binary data as it is."""
     if data[:1] >= b"\x80":
         return data
-    text = data.strip()
-    if not (text.startswith(_BEGIN) and text.endswith(_END)):
+    begin = _SPACE.match(data)
+    if begin is None or not data.startswith(_BEGIN, begin.end()):
         return None
-    head = _HEAD.match(text, len(_BEGIN))
-    if head is None:
+    head = _HEAD.match(data, begin.end() + len(_BEGIN))
+    tail = data[-_MAX_TAIL:].rstrip()
+    if head is None or not tail.endswith(_END):
         return None
-    end = len(text) - len(_END)
-    checksum = _CHECKSUM.search(text, max(head.end(), end - 16), end)
-    return from_base64(text[head.end() : checksum.start() if checksum else end])
+    end = len(data) - len(data[-_MAX_TAIL:]) + len(tail) - len(_END)
+    checksum = _CHECKSUM.search(data, max(head.end(), end - 16), end)
+    return from_base64(data, head.end(), checksum.start() if checksum else end)
 
 
-def from_base64(text: bytes) -> bytes | None:
-    """Decode base64 with white space anywhere; None where anything else stands between."""
-    if text.translate(None, _BASE64):
-        return None
+def from_base64(text: bytes, start: int = 0, end: int | None = None) -> bytes | None:
+    """
+    Decode base64 with white space anywhere; None where anything else stands in it, or anything behind its padding.
+
+    It is read piece by piece: a large message is not copied.
+    """
+    end = len(text) if end is None else end
+    decoded: list[bytes] = []
+    held = b""  # what makes no whole quad yet
+    padded = False
+    for position in range(start, end, _PIECE):
+        piece = text[position : min(position + _PIECE, end)]
+        if piece.translate(None, _ALPHABET + _BLANK):
+            return None
+        written = piece.translate(None, _BLANK)
+        if b"=" in written.rstrip(b"=") or (padded and written.strip(b"=")):
+            return None
+        padded = padded or written.endswith(b"=")
+        quads = held + written
+        whole = len(quads) & ~3
+        held = quads[whole:]
+        decoded.append(quads[:whole])
     try:
-        return binascii.a2b_base64(text)
+        return b"".join(map(binascii.a2b_base64, [*decoded, held]))
     except binascii.Error:
         return None
 

@@ -8,10 +8,12 @@ Reading looks at the outermost entity only, and believes packets, never labels: 
 in a third part or around an inline message, makes the message an unencrypted one.
 """
 
+import itertools
 import quopri
 import re
 import secrets
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 from gatepost.crypto import cms, packets
 from gatepost.message import mime
@@ -23,6 +25,7 @@ MAX_CIPHERTEXT = 64 << 20  # octets; what is larger goes on as it came
 _CONTENT = b"content-"
 _CMS = frozenset({b"application/pkcs7-mime", b"application/x-pkcs7-mime"})
 _PARTS = 2
+_MAX_HEADER = 1 << 20  # octets of a decrypted entity's header
 _MAX_PREAMBLE = 256  # octets: a note for old mail programs, no room for a letter
 _LINE_END = re.compile(rb"\r\n|\r|\n")
 _DEFAULT = Field(b"Content-Type", b" text/plain; charset=us-ascii")  # RFC 2045 section 5.2
@@ -58,15 +61,15 @@ def plaintext_of(fields: Iterable[Field], body: Iterable[bytes]) -> Iterator[byt
     yield from body
 
 
-def enclose(armored: Body) -> tuple[bytes, Body]:
+def enclose(armored: Body, directory: Path | None = None) -> tuple[bytes, Body]:
     """
     Build the encrypted message around ASCII armor: the value of Content-Type (leading space, folded with LF)
-    and the body with CRLF line ends. RFC 3156 section 4.
+    and the body with CRLF line ends. RFC 3156 section 4. A large one is spooled in `directory`.
     """
     boundary = b"gatepost-" + secrets.token_hex(16).encode()
     content_type = b' multipart/encrypted; protocol="application/pgp-encrypted";\n boundary="' + boundary + b'"'
     mark = b"\r\n--" + boundary
-    body = Spool()
+    body = Spool(directory)
     body.write(_PREAMBLE + mark + _VERSION_PART + mark + _MESSAGE_PART)
     for chunk in armored.chunks():
         body.write(chunk.replace(b"\r", b"").replace(b"\n", b"\r\n"))
@@ -104,7 +107,7 @@ def _ciphertext(fields: tuple[Field, ...], media: bytes, body: Body, *, inline: 
     if body.size > MAX_CIPHERTEXT:
         return None
     if media == b"multipart/encrypted":
-        found = _encrypted_part(fields, body.read())
+        found = _encrypted_part(fields, body)
     elif inline and media == b"text/plain":
         found = _decoded(fields, body.read())
     else:
@@ -112,16 +115,45 @@ def _ciphertext(fields: tuple[Field, ...], media: bytes, body: Body, *, inline: 
     return found if found is not None and _is_message(found) else None
 
 
-def open_entity(plaintext: bytes) -> tuple[tuple[Field, ...], bytes]:
+def open_entity(plaintext: Body, directory: Path | None = None) -> tuple[tuple[Field, ...], Body]:
     """
     Take a decrypted MIME entity apart: its Content-* fields, and its body with CRLF line ends.
 
     Bare CR and LF become CRLF, so that nothing inside can end the message at the next mail server; fields other
-    than Content-* are dropped. Where the header is not well-formed, ambiguous, or has no Content-* field, the
-    whole is given as plain text: no mail program then runs or loads what it finds in there.
+    than Content-* are dropped. Where the header is not well-formed, ambiguous, above 1 MiB, or has no Content-*
+    field, the whole is given as plain text: no mail program then runs or loads what it finds in there. A large
+    body is spooled in `directory`.
     """
-    data = _LINE_END.sub(b"\r\n", plaintext)
-    found = mime.split_entity(data)
+    pieces = _with_crlf(plaintext.chunks())
+    head = bytearray()
+    for piece in pieces:
+        head += piece
+        if len(head) > _MAX_HEADER:
+            break
+    following = next(pieces, b"")
+    fields, rest = _opened(bytes(head), more=bool(following))
+    body = Spool(directory)
+    for piece in itertools.chain((rest, following), pieces):
+        body.write(piece)
+    return fields, body
+
+
+def _with_crlf(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Make every bare CR and LF a CRLF."""
+    held = b""  # a CR at the end of a piece, whose LF may begin the next
+    for piece in pieces:
+        data = held + piece
+        held = b"\r" if data.endswith(b"\r") else b""
+        if text := _LINE_END.sub(b"\r\n", data[: len(data) - len(held)]):
+            yield text
+    if held:
+        yield b"\r\n"
+
+
+def _opened(data: bytes, *, more: bool) -> tuple[tuple[Field, ...], bytes]:
+    """Take the beginning of an entity apart, which is all of it unless there is more."""
+    has_header = data.startswith(b"\r\n") or b"\r\n\r\n" in data
+    found = mime.split_entity(data) if has_header or not more else None
     if found is None:
         return (_UNKNOWN,), data
     fields = tuple(field for field in found[0] if is_content(field))
@@ -138,15 +170,22 @@ def _media(fields: tuple[Field, ...]) -> bytes:
     return found.media if found else b""
 
 
-def _encrypted_part(fields: tuple[Field, ...], body: bytes) -> bytes | None:
-    """Find the encrypted part (RFC 3156 section 4): the second of two, behind one that says `Version: 1`."""
+def _encrypted_part(fields: tuple[Field, ...], body: Body) -> bytes | None:
+    """
+    Find the encrypted part (RFC 3156 section 4): the second of two, behind one that says `Version: 1`.
+
+    A large body is held no more often than must be: whole, then its parts, then the content of one.
+    """
     kind = mime.content_type(fields)
     if kind is None or kind.parameters.get(b"protocol", b"").lower() != b"application/pgp-encrypted":
         return None
-    found = mime.split(body, kind.parameters.get(b"boundary", b""), _PARTS)
+    found = mime.split(body.read(), kind.parameters.get(b"boundary", b""), _PARTS)
     if found is None or len(found.parts) != _PARTS or not _is_bare(found):
         return None
-    control, message = (mime.split_entity(part) for part in found.parts)
+    parts = [*found.parts]
+    del found
+    message = mime.split_entity(parts.pop())
+    control = mime.split_entity(parts.pop())
     if control is None or message is None or control[1].strip().lower() != b"version: 1":
         return None
     return _decoded(*message)

@@ -7,6 +7,7 @@ this recipient or of the recipient's domain open, and no one else's. What cannot
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 from gatepost.crypto import pgpmime
 from gatepost.crypto.openpgp import Opened, Opener
@@ -15,9 +16,10 @@ from gatepost.gateway import own_fields
 from gatepost.gateway.budget import Budget
 from gatepost.gateway.protection import replaced_content
 from gatepost.gateway.result import Result
+from gatepost.gateway.room import Room
 from gatepost.message import address, subject
 from gatepost.message.author import author
-from gatepost.message.body import MemoryBody
+from gatepost.message.body import Body, Spool
 from gatepost.message.edit import Edit, Form
 from gatepost.message.field import Field
 from gatepost.message.transaction import Recipient, Transaction
@@ -38,12 +40,24 @@ class Arrival:
 class Arrivals:
     """Opens incoming mail and builds its forms."""
 
-    def __init__(self, *, authserv_id: str, opener: Opener, keys: Keys, in_thread: InThread, inline: bool) -> None:
+    def __init__(
+        self,
+        *,
+        authserv_id: str,
+        opener: Opener,
+        keys: Keys,
+        in_thread: InThread,
+        inline: bool,
+        directory: Path | None = None,
+    ) -> None:
+        """Take, beside its neighbours, the directory in which large bodies are spooled."""
         self._authserv_id = authserv_id
         self._opener = opener
         self._keys = keys
         self._in_thread = in_thread
         self._inline = inline
+        self._directory = directory
+        self._room = Room()
 
     def concerns(self, fields: Iterable[Field]) -> bool:
         """Tell from the header whether the body could be encrypted."""
@@ -54,7 +68,7 @@ class Arrivals:
     ) -> tuple[Arrival, ...]:
         """Build the forms for the inside recipients, those who share one together; raises WorkerError."""
         common = self._common_edits(transaction.fields)
-        ciphertext = pgpmime.ciphertext(transaction.fields, transaction.body, inline=self._inline)
+        ciphertext = self._ciphertext(transaction, budget)
         if ciphertext is None:
             return (self._closed(recipients, common, Result()),)
         sender = author(transaction.fields)
@@ -81,9 +95,20 @@ class Arrivals:
             forms.append(self._closed(tuple(closed), common, Result(flags=("undecryptable",))))
         return tuple(forms)
 
-    def is_encrypted(self, transaction: Transaction) -> bool:
+    def _ciphertext(self, transaction: Transaction, budget: Budget) -> Body | None:
+        body = transaction.body
+        with self._room.to_read(body, budget):
+            found = pgpmime.ciphertext(transaction.fields, body, inline=self._inline)
+            if found is None:
+                return None
+            spool = Spool(self._directory)
+            spool.write(found)
+            return spool
+
+    def is_encrypted(self, transaction: Transaction, budget: Budget) -> bool:
         """Tell whether the message is truly encrypted already: its packets are read, not its label."""
-        return bool(pgpmime.is_encrypted(transaction.fields, transaction.body))
+        with self._room.to_read(transaction.body, budget):
+            return pgpmime.is_encrypted(transaction.fields, transaction.body)
 
     def _common_edits(self, fields: tuple[Field, ...]) -> tuple[Edit, ...]:
         """Take out forged fields, and the mark unless the mail belongs to a protected thread."""
@@ -103,9 +128,9 @@ class Arrivals:
         sender: str,
     ) -> Arrival:
         result = self._result(opened, sender)
-        content, body = pgpmime.open_entity(opened.plaintext)
+        content, body = pgpmime.open_entity(opened.plaintext, self._directory)
         edits = (*common, *result.fields(self._authserv_id), *replaced_content(fields, content))
-        return Arrival(recipients, Form(edits, MemoryBody(body)), result)
+        return Arrival(recipients, Form(edits, body), result)
 
     def _result(self, opened: Opened, sender: str) -> Result:
         status = opened.verification.status

@@ -33,6 +33,7 @@ from gatepost.message.address import Address
 from gatepost.message.direction import Direction, Site
 from gatepost.message.transaction import Transaction
 
+_PATIENCE = 90.0  # seconds to decide where nobody waits
 _ROUTED = frozenset("%!@")
 _CAME_IN = frozenset({Direction.IN, Direction.TRANSIT})
 
@@ -103,9 +104,10 @@ class Gateway:
 
     def plan(self, transaction: Transaction, survey: Survey) -> Plan:
         """Decide, without doing anything."""
-        return self._plan(transaction, survey, self._surveyor.returned(transaction, inside=survey.inside))
+        budget = Budget(_PATIENCE, keepalive=lambda: None)
+        return self._plan(transaction, survey, self._surveyor.returned(transaction, inside=survey.inside), budget)
 
-    def _plan(self, transaction: Transaction, survey: Survey, returned: Returned | None) -> Plan:
+    def _plan(self, transaction: Transaction, survey: Survey, returned: Returned | None, budget: Budget) -> Plan:
         facts, view = survey.facts, survey.view.completed(transaction)
         uncut = returned is not None and returned.cut is None
         if uncut:
@@ -116,7 +118,7 @@ class Gateway:
             else one
             for one in facts
         ]
-        if any(one.rungs for one in known) and self._arrivals.is_encrypted(transaction):
+        if any(one.rungs for one in known) and self._arrivals.is_encrypted(transaction, budget):
             view = replace(view, encrypted=True)
         return engine.decide(view, known, self._rules, self._ladders, self._no_rung)
 
@@ -127,7 +129,7 @@ class Gateway:
             envelope = transaction.recipients
             transaction = _to(survey.facts, transaction)
             returned = self._surveyor.returned(transaction, inside=survey.inside)
-            plan = self._plan(transaction, survey, returned)
+            plan = self._plan(transaction, survey, returned, budget)
             if survey.needs_body and _may_spread(plan) and (entry := attempt.find()) is not None:
                 plan = rest_of(entry, plan, self._rungs(survey))
                 transaction = _to(plan.judgements, transaction)
@@ -168,7 +170,7 @@ class Gateway:
         survey = self.survey(transaction)
         transaction = replace(transaction, recipients=tuple(one.recipient for one in survey.facts))
         returned = self._surveyor.returned(transaction, inside=survey.inside)
-        plan = self._plan(transaction, survey, returned)
+        plan = self._plan(transaction, survey, returned, budget)
         refused = tuple(one for one in plan.judgements if one.treatment is Treatment.REJECT)
         if refused:
             left = tuple(one.recipient for one in plan.judgements if one.treatment is not Treatment.REJECT)

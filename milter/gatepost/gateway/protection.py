@@ -3,6 +3,7 @@ The form of one outgoing copy: which fields change, and the body where it is enc
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Protocol
 
 from gatepost.crypto import pgpmime
@@ -35,10 +36,14 @@ ROUTE = b"Gatepost-Route"
 class Protection:
     """Builds the forms of outgoing copies."""
 
-    def __init__(self, *, authserv_id: str, tags: Tags, encryption: Encryption) -> None:
+    def __init__(
+        self, *, authserv_id: str, tags: Tags, encryption: Encryption, directory: Path | None = None
+    ) -> None:
+        """Take, beside its neighbours, the directory in which large bodies are spooled."""
         self._authserv_id = authserv_id.lower().encode("ascii")
         self._tags = tags
         self._encryption = encryption
+        self._directory = directory
 
     def form(self, transaction: Transaction, copy: Copy, budget: Budget, *, for_outsiders: bool) -> Form:
         """Build one copy's form; nothing is sent."""
@@ -49,7 +54,7 @@ class Protection:
             edits.extend(subject.mark_edits(transaction.fields, self._tags))
         match copy.treatment:
             case Treatment.OPENPGP:
-                content_type, body = pgpmime.enclose(self._armor(transaction, copy.keys, budget))
+                content_type, body = pgpmime.enclose(self._armor(transaction, copy.keys, budget), self._directory)
                 edits.extend(replaced_content(transaction.fields, (Field(b"Content-Type", content_type),)))
                 return Form(tuple(edits), body)
             case Treatment.TLS:

@@ -7,6 +7,7 @@ so nothing of a message outlives the process.
 
 import os
 import tempfile
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Protocol
@@ -53,19 +54,20 @@ class MemoryBody:
 
 
 class FileBody:
-    """A body in an unlinked file, which it keeps."""
+    """A body in an unlinked file, through a descriptor of its own that goes with the last who knows the body."""
 
-    __slots__ = ("_file", "size")
+    __slots__ = ("__weakref__", "_descriptor", "size")
 
-    def __init__(self, file: IO[bytes]) -> None:
-        """Take a file with nothing left to flush."""
-        self._file = file
-        self.size = os.fstat(file.fileno()).st_size
+    def __init__(self, descriptor: int) -> None:
+        """Take a file that nothing is left to be written to."""
+        self._descriptor = os.dup(descriptor)
+        weakref.finalize(self, os.close, self._descriptor)
+        self.size = os.fstat(self._descriptor).st_size
 
     def chunks(self) -> Iterator[bytes]:
         """Read from the beginning, in pieces of at most 65535 octets."""
         position = 0
-        while piece := os.pread(self._file.fileno(), _CHUNK, position):
+        while piece := os.pread(self._descriptor, _CHUNK, position):
             position += len(piece)
             yield piece
 
@@ -121,8 +123,8 @@ class Spool:
         """Read all of it into memory."""
         if self._file is None:
             return self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
-        self._file.seek(0)
-        return self._file.read()
+        self._file.flush()
+        return os.pread(self._file.fileno(), self.size, 0)
 
     def close(self) -> None:
         """Give the file back to the system."""

@@ -2,25 +2,32 @@
 The way to the key worker: asks it over its socket, keeps connections open, and never waits longer than a deadline.
 
 A worker that is down, slow or breaks off raises WorkerError, which is temporary: the message is tried again later.
+Messages are handed over as unlinked files, and come back in such.
 """
 
+import os
 import select
 import socket
+import tempfile
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from uuid import UUID
 
 from gatepost.crypto.openpgp import Opened, Verification
 from gatepost.directory.stamp import DIGEST, Stamp
 from gatepost.errors import CryptoError, WorkerError
 from gatepost.message.address import Address
+from gatepost.message.body import Body, FileBody, Spool
 from gatepost.workers import frames
+from gatepost.workers.frames import Frame
 
 _SECONDS = 90.0
+_MOST = 64 << 20  # octets
 _TICK = 5.0  # seconds between two calls of on_wait
 _STATUSES = frozenset({"pass", "fail", "none"})
 
@@ -28,10 +35,17 @@ _STATUSES = frozenset({"pass", "fail", "none"})
 class KeyClient:
     """Implements Opener and the release of data keys. Thread-safe."""
 
-    def __init__(self, path: Path, seconds: float = _SECONDS) -> None:
-        """Take the socket's path, and the seconds that one request may last."""
+    def __init__(
+        self, path: Path, seconds: float = _SECONDS, *, directory: Path | None = None, most: int = _MOST
+    ) -> None:
+        """
+        Take the socket's path, the seconds that one request may last, and of opened messages: the directory for
+        their files, and the octets that one may have.
+        """
         self._path = path
         self._seconds = seconds
+        self._directory = directory
+        self._most = most
         self._idle: deque[socket.socket] = deque(maxlen=16)  # a deque's ends are thread-safe
 
     def ping(self) -> None:
@@ -40,7 +54,7 @@ class KeyClient:
 
     def open(
         self,
-        ciphertext: bytes,
+        ciphertext: Body,
         recipient: Address,
         sender: str,
         *,
@@ -48,31 +62,33 @@ class KeyClient:
         on_wait: Callable[[], object] = lambda: None,
     ) -> Opened | None:
         """Have a message opened for one recipient; None where it cannot be decrypted. Raises WorkerError."""
-        request: dict[str, object] = {"op": "open", "recipient": recipient.text, "sender": sender}
+        request = {"op": "open", "recipient": recipient.text, "sender": sender, "most": self._most}
         wait = _Wait(min(seconds, self._seconds), on_wait)
-        head, plaintext = self._ask(request, ciphertext, wait)
-        if head["status"] == "undecryptable":
-            return None
-        found = head.get("verification")
-        if not isinstance(found, dict) or found.get("status") not in _STATUSES:
-            raise WorkerError("the key worker's answer lacks the signature's status")
-        return Opened(plaintext, Verification(found["status"], str(found.get("fingerprint", ""))))
+        with ExitStack() as stack:
+            opened = stack.enter_context(tempfile.TemporaryFile(dir=self._directory, prefix="opened-"))
+            encrypted = stack.enter_context(_file_of(ciphertext))
+            head = self._ask(request, files=(encrypted.fileno(), opened.fileno()), wait=wait).head
+            if head["status"] == "undecryptable":
+                return None
+            verification, digest = _read_answer(head)
+            body = FileBody(opened.fileno())
+        return Opened(body, digest, verification)
 
     def release(self, held: UUID, wrapped: bytes) -> bytes:
         """Unwrap the data key of one held copy; raises CryptoError where it does not open, WorkerError."""
-        return self._ask({"op": "release", "held": str(held)}, wrapped)[1]
+        return self._ask({"op": "release", "held": str(held)}, wrapped).payload
 
     def prove(self, stamps: Sequence[Stamp]) -> tuple[bool, ...]:
         """Ask of each stamp whether the key worker made it; raises WorkerError."""
         pairs = b"".join(one.statement() + one.code.rjust(DIGEST, b"\0")[:DIGEST] for one in stamps)
-        _, found = self._ask({"op": "prove"}, pairs)
+        found = self._ask({"op": "prove"}, pairs).payload
         if len(found) != len(stamps):
             raise WorkerError("the key worker did not answer for each stamp")
         return tuple(one == 1 for one in found)
 
     def heads(self) -> dict[str, int]:
         """Ask for the number of the latest stamp of each host that the worker has stamped; raises WorkerError."""
-        found = self._ask({"op": "prove"})[0].get("heads")
+        found = self._ask({"op": "prove"}).head.get("heads")
         if not isinstance(found, dict):
             raise WorkerError("the key worker did not tell how far events are stamped")
         return {str(host): int(number) for host, number in found.items()}
@@ -83,30 +99,34 @@ class KeyClient:
             self._idle.pop().close()
 
     def _ask(
-        self, head: dict[str, object], payload: bytes = b"", wait: "_Wait | None" = None
-    ) -> tuple[dict[str, Any], bytes]:
+        self,
+        head: dict[str, object],
+        payload: bytes = b"",
+        files: Sequence[int] = (),
+        wait: "_Wait | None" = None,
+    ) -> Frame:
         wait = wait or _Wait(self._seconds, lambda: None)
-        answer = self._ask_idle(head, payload, wait) or self._exchange(self._connect(wait), head, payload, wait)
+        request = _Request(head, payload, files)
+        answer = self._ask_idle(request, wait) or self._exchange(self._connect(wait), request, wait)
         if answer is None:
             raise WorkerError("the key worker closed the connection without an answer; is it being restarted?")
-        status = answer[0].get("status")
+        answer.close()  # no answer brings a file that is wanted
+        status = answer.head.get("status")
         if status in {"ok", "undecryptable"}:
             return answer
-        text = str(answer[0].get("text") or "the key worker gave no reason")
+        text = str(answer.head.get("text") or "the key worker gave no reason")
         if status == "refused" and head["op"] == "release":
             raise CryptoError(text)
         raise WorkerError(text)
 
-    def _ask_idle(
-        self, head: dict[str, object], payload: bytes, wait: "_Wait"
-    ) -> tuple[dict[str, Any], bytes] | None:
+    def _ask_idle(self, request: "_Request", wait: "_Wait") -> Frame | None:
         """Ask over a connection that is open already; None where there is none, or the worker has closed it."""
         try:
             connection = self._idle.pop()
         except IndexError:
             return None
         try:
-            return self._exchange(connection, head, payload, wait)
+            return self._exchange(connection, request, wait)
         except WorkerError:
             if time.monotonic() >= wait.deadline:
                 raise
@@ -124,12 +144,10 @@ class KeyClient:
             ) from error
         return connection
 
-    def _exchange(
-        self, connection: socket.socket, head: dict[str, object], payload: bytes, wait: "_Wait"
-    ) -> tuple[dict[str, Any], bytes] | None:
+    def _exchange(self, connection: socket.socket, request: "_Request", wait: "_Wait") -> Frame | None:
         try:
             connection.settimeout(wait.left())
-            frames.send(connection, head, payload)
+            frames.send(connection, request.head, request.payload, request.files)
             wait.until_readable(connection)
             answer = frames.receive(connection, deadline=wait.deadline)
         except TimeoutError as error:
@@ -147,6 +165,32 @@ class KeyClient:
         else:
             self._idle.append(connection)
         return answer
+
+
+def _read_answer(head: Mapping[str, Any]) -> tuple[Verification, bytes]:
+    found, digest = head.get("verification"), str(head.get("digest") or "")
+    if not isinstance(found, dict) or found.get("status") not in _STATUSES or not digest:
+        raise WorkerError("the key worker's answer lacks the signature's status")
+    return Verification(found["status"], str(found.get("fingerprint", ""))), bytes.fromhex(digest)
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    head: dict[str, object]
+    payload: bytes
+    files: Sequence[int]
+
+
+@contextmanager
+def _file_of(body: Body) -> Iterator[IO[bytes]]:
+    """Give a file that holds the body: its own, or one in memory."""
+    if isinstance(body, Spool) and body.file is not None:
+        yield body.file
+        return
+    with os.fdopen(os.memfd_create("ciphertext"), "w+b") as file:
+        file.writelines(body.chunks())
+        file.flush()
+        yield file
 
 
 class _Wait:

@@ -8,19 +8,21 @@ Rules:
   * What cannot be decrypted gets one answer, whatever the reason: nobody learns from the difference.
   * Private halves are unsealed for one operation; nothing of a message is kept or logged.
 
-Requests are frames (`workers.frames`); the head's `op` is `ping`, `open` (payload: the encrypted message),
-`release` (payload: a held copy's wrapped data key) or `prove` (payload: statements of stamps with their codes).
+Requests are frames (`workers.frames`); the head's `op` is `ping`, `open` (files: the encrypted message, and an
+empty one for what comes of it), `release` (payload: a held copy's wrapped data key) or `prove` (payload:
+statements of stamps with their codes).
 """
 
 import os
 import socket
 import socketserver
+import stat
 import struct
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import IO, Any, Protocol
 from uuid import UUID
 
 from gatepost.crypto import pgpmime, seal
@@ -32,8 +34,10 @@ from gatepost.log import logger
 from gatepost.message.address import Address, parse
 from gatepost.vault.held import key_context
 from gatepost.workers import frames
+from gatepost.workers.frames import Frame
 
 _AT_ONCE = 4  # decryptions; others wait
+LARGEST = 128 << 20  # octets of a plaintext, whatever the caller asks for
 _IDLE_SECONDS = 600.0
 _CREDENTIALS = struct.Struct("3i")  # struct ucred: pid, uid, gid
 
@@ -86,33 +90,40 @@ class KeyHolder:
         self._heads = heads
         self._slots = threading.BoundedSemaphore(_AT_ONCE)
 
-    def perform(self, head: Mapping[str, Any], payload: bytes) -> Reply:
-        """Carry one request out; raises WorkerError for one that is not understood, StorageError."""
+    def perform(self, head: Mapping[str, Any], payload: bytes, files: Sequence[int] = ()) -> Reply:
+        """Carry one request out; raises StorageError, and WorkerError for one that is not understood."""
         try:
             match head.get("op"):
                 case "ping":
                     return {"status": "ok"}, b""
                 case "open":
-                    return self._open(parse(str(head["recipient"]).encode()), str(head["sender"]), payload)
+                    recipient = parse(str(head["recipient"]).encode())
+                    source, target = files
+                    with _read_from(source) as encrypted, open(target, "wb", closefd=False) as opened:
+                        most = min(int(str(head["most"])), LARGEST)
+                        return self._open(recipient, str(head["sender"]), encrypted, opened, most)
                 case "release":
                     return self._release(UUID(str(head["held"])), payload)
                 case "prove":
                     return {"status": "ok", "heads": dict(self._heads())}, self._prover.check(payload)
         except (KeyError, ValueError, AddressError) as error:
             raise WorkerError(f"the key worker does not understand the request: {type(error).__name__}") from error
+        except OSError as error:
+            raise WorkerError(f"the key worker could not read or write the message: {error.strerror}") from error
         raise WorkerError("the key worker does not know this operation")
 
-    def _open(self, recipient: Address, sender: str, ciphertext: bytes) -> Reply:
+    def _open(self, recipient: Address, sender: str, encrypted: IO[bytes], opened: IO[bytes], most: int) -> Reply:
         signers = self._signers(sender)
         for key, sealed in self._own.sealed(recipient, "openpgp"):
             try:
                 private = seal.unwrap(self._keys_private, sealed, private_context(key.fingerprint))
                 with self._slots:
-                    opened = self._decryptor.decrypt(ciphertext, private, signers)
+                    done = self._decryptor.decrypt(encrypted, opened, private, signers, most=most)
             except CryptoError:
                 continue
-            found = {"status": opened.verification.status, "fingerprint": opened.verification.fingerprint}
-            return {"status": "ok", "verification": found, "key": key.fingerprint}, opened.plaintext
+            found = {"status": done.verification.status, "fingerprint": done.verification.fingerprint}
+            answer = {"verification": found, "digest": done.digest.hex(), "key": key.fingerprint}
+            return {"status": "ok", **answer}, b""
         return {"status": "undecryptable"}, b""
 
     def _signers(self, sender: str) -> list[bytes]:
@@ -165,23 +176,35 @@ class _Connection(socketserver.BaseRequestHandler):
         user = _peer(self.request)
         self.request.settimeout(_IDLE_SECONDS)
         try:
-            while (frame := frames.receive(self.request, limit=pgpmime.MAX_CIPHERTEXT)) is not None:
-                frames.send(self.request, *self._answer(user, *frame))
+            while (frame := frames.receive(self.request)) is not None:
+                try:
+                    answer = self._answer(user, frame)
+                finally:
+                    frame.close()
+                frames.send(self.request, *answer)
         except (OSError, WorkerError) as error:
             logger.warning("a connection to the key worker ended", user=user, cause=str(error))
 
-    def _answer(self, user: int, head: dict[str, Any], payload: bytes) -> Reply:
-        operation = str(head.get("op"))
+    def _answer(self, user: int, frame: Frame) -> Reply:
+        operation = str(frame.head.get("op"))
         if not self.server.callers.may(user, operation):
             logger.warning("the key worker refused a caller", user=user, operation=operation)
             return {"status": "refused", "text": f"user {user} may not ask the key worker for this"}, b""
         try:
-            return self.server.holder.perform(head, payload)
+            return self.server.holder.perform(frame.head, frame.payload, frame.files)
         except GatepostError as error:
             return {"status": "failed", "text": str(error)}, b""
         except Exception as error:  # noqa: BLE001 - the caller is told that it failed; the worker lives on
             logger.error("the key worker failed", operation=operation, cause=type(error).__name__)
             return {"status": "failed", "text": "the key worker failed; its log tells more"}, b""
+
+
+def _read_from(file: int) -> IO[bytes]:
+    """Open what was handed over for reading; ValueError unless it is a regular file of a size that is taken."""
+    found = os.fstat(file)
+    if not stat.S_ISREG(found.st_mode) or found.st_size > pgpmime.MAX_CIPHERTEXT:
+        raise ValueError
+    return open(file, "rb", closefd=False)
 
 
 def _peer(connection: socket.socket) -> int:

@@ -60,8 +60,10 @@ class Pool:
         certificates: Sequence[bytes],
         on_wait: Callable[[], None],
     ) -> Body:
-        armored = tempfile.TemporaryFile(dir=self._directory, prefix="armor-")  # noqa: SIM115 - the body keeps it
-        with tempfile.TemporaryFile(dir=self._directory, prefix="plain-") as plain:
+        with (
+            tempfile.TemporaryFile(dir=self._directory, prefix="armor-") as armored,
+            tempfile.TemporaryFile(dir=self._directory, prefix="plain-") as plain,
+        ):
             plain.writelines(gathered)
             gathered.clear()
             plain.writelines(rest)
@@ -69,7 +71,7 @@ class Pool:
             files = _path(plain), _path(armored), self._directory
             task = (self._engine, self._program), files, tuple(certificates)
             self._processes.run(_encrypt, *task, on_wait=on_wait)
-        return FileBody(armored)
+            return FileBody(armored.fileno())
 
     def close(self) -> None:
         """Stop the processes; what is under way there is dropped."""

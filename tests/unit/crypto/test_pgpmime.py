@@ -2,6 +2,7 @@
 
 import base64
 import time
+from collections.abc import Iterator, Sequence
 
 import pytest
 from hypothesis import given
@@ -143,12 +144,17 @@ def test_plaintext_is_content_fields_and_body() -> None:
     )
 
 
+def _opened(plaintext: bytes) -> tuple[tuple[Field, ...], bytes]:
+    fields, body = pgpmime.open_entity(MemoryBody(plaintext))
+    return fields, body.read()
+
+
 @given(st.binary())
 def test_round_trip_keeps_the_body(body: bytes) -> None:
     """What was put in comes out: the fields and the body, bare CR and LF as CRLF."""
     fields = (Field(b"Content-Type", b" text/plain;\n charset=utf-8"),)
 
-    found, opened = pgpmime.open_entity(b"".join(pgpmime.plaintext_of(fields, [body])))
+    found, opened = _opened(b"".join(pgpmime.plaintext_of(fields, [body])))
 
     assert found == fields
     assert opened == b"\r\n".join(body.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n"))
@@ -166,7 +172,7 @@ def test_round_trip_keeps_the_body(body: bytes) -> None:
 )
 def test_odd_entities_become_plain_text(plaintext: bytes) -> None:
     """An entity whose header is malformed or ambiguous is shown whole, as text that nothing interprets."""
-    fields, body = pgpmime.open_entity(plaintext)
+    fields, body = _opened(plaintext)
 
     assert [field.value.strip()[:10] for field in fields] == [b"text/plain"]
     assert body == plaintext
@@ -174,9 +180,43 @@ def test_odd_entities_become_plain_text(plaintext: bytes) -> None:
 
 def test_smuggling_does_not_survive() -> None:
     """A bare line end with a dot inside an encrypted mail cannot end the message at the next server."""
-    _, body = pgpmime.open_entity(b"Content-Type: text/plain\n\nhi\n.\nMAIL FROM:<a@b>\r")
+    _, body = _opened(b"Content-Type: text/plain\n\nhi\n.\nMAIL FROM:<a@b>\r")
 
     assert body == b"hi\r\n.\r\nMAIL FROM:<a@b>\r\n"
+
+
+class _Pieces:
+    """A body that is read in the pieces given."""
+
+    def __init__(self, pieces: Sequence[bytes]) -> None:
+        self._pieces = pieces
+        self.size = sum(map(len, pieces))
+
+    def chunks(self) -> Iterator[bytes]:
+        return iter(self._pieces)
+
+    def read(self) -> bytes:
+        return b"".join(self._pieces)
+
+
+_SNIPPETS = st.sampled_from(
+    [b"", b"\r", b"\n", b"\r\n", b"\r\n\r\n", b"Content-Type: text/html", b"To: x", b" x", b"."]
+)
+
+
+@given(st.lists(_SNIPPETS | st.binary(max_size=4), max_size=12), st.integers(0, 30))
+def test_a_large_entity_is_opened_like_a_small_one(pieces: list[bytes], header: int) -> None:
+    """However it is cut in pieces, and where its header does not reach past what is kept in memory."""
+    small = _opened(b"".join(pieces))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pgpmime, "_MAX_HEADER", header)
+        fields, body = pgpmime.open_entity(_Pieces(pieces))
+
+    whole = b"\r\n".join(b"".join(pieces).replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n"))
+    assert (fields, body.read()) in {small, ((pgpmime._UNKNOWN,), whole)}
+    if whole.find(b"\r\n\r\n") + 4 <= header or len(whole) <= header:
+        assert (fields, body.read()) == small
 
 
 @pytest.mark.parametrize(
@@ -207,7 +247,7 @@ def test_any_bytes_are_answered(body: bytes, value: bytes) -> None:
 
     pgpmime.is_encrypted(fields, MemoryBody(body))
     pgpmime.is_encrypted(message()[0], MemoryBody(body))
-    pgpmime.open_entity(value + b"\r\n\r\n" + body)
+    _opened(value + b"\r\n\r\n" + body)
 
 
 def test_nothing_is_added_to_what_is_encrypted() -> None:

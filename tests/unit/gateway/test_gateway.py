@@ -7,9 +7,8 @@ from uuid import UUID
 
 import pysequoia
 import pytest
-from tests.fakes import FakeCertificates, FakeJournal, FakeKeys, World
+from tests.fakes import FakeCertificates, FakeJournal, FakeKeys, World, opened
 
-from gatepost.crypto.openpgp import Opened, Verification
 from gatepost.decision.demand import Treatment
 from gatepost.decision.ladder import Ladders
 from gatepost.decision.reader import read_rules
@@ -565,7 +564,7 @@ class TestIn:
 
     def test_what_opens_is_put_in_place(self, world: World, gateway: Build, encrypted_body: bytes) -> None:
         """The content is byte for byte what was encrypted; a bounce of it will carry headers only."""
-        world.opens = {"carol@hosp.test": Opened(PLAINTEXT, Verification("none"))}
+        world.opens = {"carol@hosp.test": opened(PLAINTEXT, "none")}
         transaction = message(
             "carol@hosp.test", client=OUTSIDE, sender="bob@partner.test", fields=ENCRYPTED, body=encrypted_body
         )
@@ -587,7 +586,7 @@ class TestIn:
 
     def test_others_get_the_message_as_it_came(self, world: World, gateway: Build, encrypted_body: bytes) -> None:
         """A key opens mail for its own address alone: the accomplice beside gets ciphertext, flagged."""
-        world.opens = {"carol@hosp.test": Opened(PLAINTEXT, Verification("none"))}
+        world.opens = {"carol@hosp.test": opened(PLAINTEXT, "none")}
         transaction = message(
             "dave@hosp.test",
             "carol@hosp.test",
@@ -613,7 +612,7 @@ class TestIn:
     ) -> None:
         """A valid signature names its key and how well that key is known."""
         world.key("bob@partner.test", trust=Trust.WKD)
-        world.opens = {"carol@hosp.test": Opened(PLAINTEXT, Verification("pass", "FPR-bob@partner.test"))}
+        world.opens = {"carol@hosp.test": opened(PLAINTEXT, "pass", "FPR-bob@partner.test")}
         transaction = message(
             "carol@hosp.test", client=OUTSIDE, sender="bob@partner.test", fields=ENCRYPTED, body=encrypted_body
         )
@@ -812,7 +811,7 @@ class TestAliases:
     ) -> None:
         """Mail to an alias is opened with the alias's key for the insiders behind it; others get it as it came."""
         leads(world, "both@hosp.test", "doc@hosp.test", "x@out.test")
-        world.opens = {"both@hosp.test": Opened(PLAINTEXT, Verification("none"))}
+        world.opens = {"both@hosp.test": opened(PLAINTEXT, "none")}
         transaction = message(
             "both@hosp.test", client=OUTSIDE, sender="bob@partner.test", fields=ENCRYPTED, body=encrypted_body
         )

@@ -6,16 +6,20 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from hashlib import sha256
 from pathlib import Path
+from typing import IO
 from uuid import uuid4
 
 import pytest
+from lab.wait import until
 
 from gatepost.crypto import seal
-from gatepost.crypto.openpgp import Opened, Verification, private_context
+from gatepost.crypto.openpgp import Decrypted, Verification, private_context
 from gatepost.directory.key import Key, Trust, owners
 from gatepost.errors import CryptoError, StorageError, WorkerError
 from gatepost.message.address import Address, parse
+from gatepost.message.body import MemoryBody, Spool
 from gatepost.vault.held import key_context
 from gatepost.workers import frames, key_client
 from gatepost.workers.key_client import KeyClient
@@ -33,13 +37,17 @@ class FakeDecryptor:
         self.signers: list[bytes] = []
         self.delay = 0.0
 
-    def decrypt(self, ciphertext: bytes, private: bytes, signers: Sequence[bytes]) -> Opened:
+    def decrypt(
+        self, source: IO[bytes], target: IO[bytes], private: bytes, signers: Sequence[bytes], *, most: int
+    ) -> Decrypted:
         time.sleep(self.delay)
         self.signers = list(signers)
-        name, _, text = ciphertext.partition(b":")
-        if name != private:
+        source.seek(0)
+        name, _, text = source.read().partition(b":")
+        if name != private or len(text) > most:
             raise CryptoError("no")
-        return Opened(text, Verification("pass", "AB") if signers else Verification("none"))
+        target.write(text)
+        return Decrypted(sha256(text).digest(), Verification("pass", "AB") if signers else Verification("none"))
 
 
 class FakeKeys:
@@ -134,9 +142,9 @@ def test_a_key_opens_for_its_own_address_or_domain_only(
     client: KeyClient, recipient: str, ciphertext: bytes, plaintext: bytes | None
 ) -> None:
     """A recipient gets what the keys of this recipient or its domain open, and nothing of anyone else's."""
-    opened = client.open(ciphertext, parse(recipient.encode()), "bob@other.test")
+    opened = client.open(MemoryBody(ciphertext), parse(recipient.encode()), "bob@other.test")
 
-    assert (opened.plaintext if opened else None) == plaintext
+    assert (opened.plaintext.read() if opened else None) == plaintext
 
 
 @pytest.mark.parametrize(
@@ -152,7 +160,7 @@ def test_only_the_authors_keys_verify(
     client: KeyClient, worker: Worker, sender: str, signers: list[bytes], status: str
 ) -> None:
     """A signature counts only against keys of the author's own address."""
-    opened = client.open(b"annas:x", ANNA, sender)
+    opened = client.open(MemoryBody(b"annas:x"), ANNA, sender)
 
     assert opened is not None
     assert worker.decryptor.signers == signers
@@ -164,9 +172,78 @@ def test_large_messages_and_every_octet_pass(client: KeyClient) -> None:
     content = bytes(range(256)) * (40 << 10)
 
     for _ in range(3):
-        opened = client.open(b"annas:" + content, ANNA, "")
+        body = Spool()
+        body.write(b"annas:" + content)
+        opened = client.open(body, ANNA, "")
         assert opened is not None
-        assert opened.plaintext == content
+        assert opened.plaintext.read() == content
+
+
+def test_nothing_is_left_on_disk_or_open(client: KeyClient, worker: Worker, path: Path) -> None:
+    """A message's files have no name, and neither side keeps them: its thousandth message is as its first."""
+    client._directory = path.parent
+    client.open(MemoryBody(b"annas:x"), ANNA, "")
+    before = _open_files()
+
+    for text in (b"annas:x", b"nobodys:x") * 50:
+        client.open(MemoryBody(text), ANNA, "")
+    worker.keys.broken = True
+    for _ in range(50):
+        with pytest.raises(WorkerError):
+            client.open(MemoryBody(b"annas:x"), ANNA, "")
+
+    until(lambda: _open_files() < before + 10, 20, lambda: f"{before} files were open, now {_open_files()}")
+    assert [one.name for one in path.parent.iterdir()] == [path.name]
+
+
+def _open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def test_more_than_is_taken_does_not_open(worker: Worker, path: Path) -> None:
+    """The client says how large a message may become; the worker keeps to that."""
+    del worker
+    client = KeyClient(path, seconds=5, most=3)
+
+    assert client.open(MemoryBody(b"annas:xxx"), ANNA, "") is not None
+    assert client.open(MemoryBody(b"annas:xxxx"), ANNA, "") is None
+    client.close()
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_a_request_with_other_files_is_refused(client: KeyClient, path: Path, count: int) -> None:
+    """Opening takes two files; with fewer or more the request fails, and no file stays open."""
+    before = _open_files()
+    with socket.socket(socket.AF_UNIX) as connection, tempfile.TemporaryFile() as file:
+        connection.settimeout(5)
+        connection.connect(str(path))
+        head: dict[str, object] = {"op": "open", "recipient": ANNA.text, "sender": "", "most": 9}
+        frames.send(connection, head, files=[file.fileno()] * count)
+        try:
+            answer = frames.receive(connection)
+        except ConnectionResetError:
+            answer = None
+        assert answer is None or answer.head["status"] == "failed"
+
+    client.ping()
+    until(lambda: _open_files() <= before + 2, 20, "the files are closed")
+
+
+def test_a_pipe_is_no_message(client: KeyClient, path: Path) -> None:
+    """What could be read without end, or never, is not read."""
+    read, write = os.pipe()
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(5)
+        connection.connect(str(path))
+        head: dict[str, object] = {"op": "open", "recipient": ANNA.text, "sender": "", "most": 9}
+        frames.send(connection, head, files=[read, write])
+        answer = frames.receive(connection)
+    os.close(read)
+    os.close(write)
+
+    assert answer is not None
+    assert answer.head["status"] == "failed"
+    client.ping()
 
 
 def test_a_data_key_is_released_for_its_own_copy_only(client: KeyClient) -> None:
@@ -184,13 +261,13 @@ def test_a_private_key_sealed_for_another_fingerprint_does_not_open(client: KeyC
     swapped = seal.wrap(KEYS_PUBLIC, b"annas", private_context("OTHER"))
     worker.keys.sealed = lambda _address, kind: ((_key("hosp.test", kind), swapped),)  # type: ignore[method-assign]
 
-    assert client.open(b"annas:x", ANNA, "") is None
+    assert client.open(MemoryBody(b"annas:x"), ANNA, "") is None
 
 
 def test_no_worker_is_temporary(path: Path) -> None:
     """A worker that is not there raises an error that makes the mail be tried again."""
     with pytest.raises(WorkerError, match="does not answer") as caught:
-        KeyClient(path).open(b"annas:x", ANNA, "")
+        KeyClient(path).open(MemoryBody(b"annas:x"), ANNA, "")
 
     assert caught.value.temporary
 
@@ -201,10 +278,10 @@ def test_a_slow_worker_is_temporary(worker: Worker, path: Path) -> None:
     worker.decryptor.delay = 0.5
 
     with pytest.raises(WorkerError, match="within"):
-        client.open(b"annas:x", ANNA, "")
+        client.open(MemoryBody(b"annas:x"), ANNA, "")
 
     worker.decryptor.delay = 0.0
-    assert client.open(b"annas:x", ANNA, "") is not None
+    assert client.open(MemoryBody(b"annas:x"), ANNA, "") is not None
     client.close()
 
 
@@ -214,7 +291,7 @@ def test_a_message_waits_no_longer_than_its_budget(client: KeyClient, worker: Wo
     start = time.monotonic()
 
     with pytest.raises(WorkerError, match="within"):
-        client.open(b"annas:x", ANNA, "", seconds=0.2)
+        client.open(MemoryBody(b"annas:x"), ANNA, "", seconds=0.2)
 
     assert time.monotonic() - start < 1
 
@@ -225,18 +302,18 @@ def test_a_wait_gives_signs_of_life(client: KeyClient, worker: Worker, monkeypat
     worker.decryptor.delay = 0.5
     signs: list[float] = []
 
-    assert client.open(b"annas:x", ANNA, "", on_wait=lambda: signs.append(1)) is not None
+    assert client.open(MemoryBody(b"annas:x"), ANNA, "", on_wait=lambda: signs.append(1)) is not None
     assert len(signs) > 2
 
     def over() -> None:
         raise StorageError("over")
 
     with pytest.raises(StorageError, match="over"):
-        client.open(b"annas:late", ANNA, "", on_wait=over)
+        client.open(MemoryBody(b"annas:late"), ANNA, "", on_wait=over)
     worker.decryptor.delay = 0.0
-    opened = client.open(b"annas:x", ANNA, "")
+    opened = client.open(MemoryBody(b"annas:x"), ANNA, "")
     assert opened is not None
-    assert b"late" not in opened.plaintext
+    assert b"late" not in opened.plaintext.read()
 
 
 def test_a_broken_database_is_temporary(client: KeyClient, worker: Worker) -> None:
@@ -244,7 +321,7 @@ def test_a_broken_database_is_temporary(client: KeyClient, worker: Worker) -> No
     worker.keys.broken = True
 
     with pytest.raises(WorkerError, match="database"):
-        client.open(b"annas:x", ANNA, "")
+        client.open(MemoryBody(b"annas:x"), ANNA, "")
 
 
 def test_a_bug_in_the_worker_is_temporary(client: KeyClient, worker: Worker) -> None:
@@ -252,7 +329,7 @@ def test_a_bug_in_the_worker_is_temporary(client: KeyClient, worker: Worker) -> 
     worker.keys.sealed = None  # type: ignore[method-assign, assignment]
 
     with pytest.raises(WorkerError, match="its log tells more"):
-        client.open(b"annas:x", ANNA, "")
+        client.open(MemoryBody(b"annas:x"), ANNA, "")
     client.ping()
 
 
@@ -290,7 +367,7 @@ def test_a_refused_caller_learns_nothing(path: Path, monkeypatch: pytest.MonkeyP
     client = KeyClient(path, seconds=5)
 
     with pytest.raises(WorkerError, match="may not ask"):
-        client.open(b"annas:x", ANNA, "")
+        client.open(MemoryBody(b"annas:x"), ANNA, "")
 
     client.close()
     worker.stop()
@@ -337,7 +414,7 @@ def test_unknown_requests_are_answered(path: Path, worker: Worker, head: dict[st
             frames.send(connection, head)
             answer = frames.receive(connection)
             assert answer is not None
-            assert answer[0]["status"] == "failed"
+            assert answer.head["status"] == "failed"
 
 
 def test_two_workers_do_not_share_a_socket(path: Path, worker: Worker) -> None:
@@ -353,8 +430,8 @@ def test_threads_share_a_client(client: KeyClient) -> None:
 
     def ask(number: int) -> None:
         text = b"%d" % number * 1000
-        opened = client.open(b"annas:" + text, ANNA, "")
-        if opened is None or opened.plaintext != text:
+        opened = client.open(MemoryBody(b"annas:" + text), ANNA, "")
+        if opened is None or opened.plaintext.read() != text:
             wrong.append(number)
 
     threads = [threading.Thread(target=ask, args=(number,)) for number in range(20)]

@@ -59,6 +59,12 @@ def mail_owner(directory: Path) -> str:
     return _run("postconf", "-c", str(directory), "-h", "mail_owner", directory=directory).strip()
 
 
+def size_limit(directory: Path) -> int:
+    """Give the largest message that Postfix takes, in octets; 0 where there is no limit. Raises ConfigError."""
+    value = _run("postconf", "-c", str(directory), "-x", "-h", "message_size_limit", directory=directory)
+    return int(value) if value.strip().isdigit() else 0
+
+
 def _run(*command: str, directory: Path | None) -> str:
     try:
         done = subprocess.run(
