@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import typer
+from lab import faults
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
@@ -17,15 +18,68 @@ from gatepost.cli.main import app
 from gatepost.settings import Settings
 
 DOCS = Path(__file__).parent
+_BEGIN, _END = "<!-- faults: written by `make docs` -->\n", "<!-- end of faults -->\n"
 
 
 def pages() -> dict[Path, str]:
     """Give every written file and its text."""
     return {
         DOCS / "settings.md": settings_page(),
+        DOCS / "security.md": security_page(),
         DOCS / "man" / "gatepost.toml.5": settings_manual(),
         DOCS / "man" / "gatepost.1": command_manual(),
     }
+
+
+def security_page() -> str:
+    """Give docs/security.md with the fault matrix in its place."""
+    before, _, rest = (DOCS / "security.md").read_text(encoding="utf-8").partition(_BEGIN)
+    return before + _BEGIN + fault_matrix() + _END + rest.partition(_END)[2]
+
+
+def fault_matrix() -> str:
+    """Write the fault matrix of lab.faults: a row for each fault, a column for each point."""
+    points = [f"{number}. {point}" for number, point in enumerate(faults.POINTS, 1)]
+    mixes = [f"{number}. {text}" for number, text in enumerate(faults.MIXES.values(), 1)]
+    codes = [f"* `{code}`: {text}" for code, text in faults.CODES.items()]
+    numbers = [str(number) for number in range(1, len(points) + 1)]
+    table = [f"| fault | {' | '.join(numbers)} |", "|---|" + "---|" * len(numbers)]
+    table += [f"| {one.fault} | {' | '.join(map(_cell, one.cells))} |" for one in faults.ROWS]
+    return "\n".join(
+        [
+            "Points:",
+            "",
+            *points,
+            "",
+            "Mail, in this order where a cell tells it apart:",
+            "",
+            *mixes,
+            "",
+            "Codes:",
+            "",
+            *codes,
+            "",
+            *table,
+            "",
+            "Why `-`:",
+            "",
+            *_reasons(),
+            "",
+        ]
+    )
+
+
+def _cell(codes: tuple[str, ...]) -> str:
+    return codes[0] if len(set(codes)) == 1 else " ".join(codes)
+
+
+def _reasons() -> Iterator[str]:
+    """Name the rows that share a reason together."""
+    reasons: dict[str, list[str]] = {}
+    for one in faults.ROWS:
+        reasons.setdefault(one.never, []).append(one.fault)
+    for reason, names in reasons.items():
+        yield f"* {', '.join(names)}: {reason}."
 
 
 def sections() -> Iterator[tuple[str, type[BaseModel]]]:

@@ -1,7 +1,7 @@
 """
 Killed at any moment, Gatepost sends nothing in clear that must be protected, and loses and doubles nothing.
 
-Proxies on the milter's socket and on the re-injection listener's port wait until messages stand at one step
+Proxies on the milter's socket and before the re-injection listeners wait until messages stand at one step
 of the protocol and then kill the milter with SIGKILL. The clients retry as mail servers do. The oracle knows
 only what the receivers got: a canary in every body, and who may see it in clear. Twice is allowed only where
 Gatepost's record of the message says `possible-duplicate` for that recipient.
@@ -12,13 +12,13 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 from lab.client import Envelope, send_until_taken
+from lab.fault_site import interpose
 from lab.letter import canary, letter
-from lab.place import free_port, short_folder
-from lab.proxy import ListenerProxy, MilterProxy
+from lab.place import short_folder
+from lab.proxy import ListenerProxy
 from lab.sink import Received
 from lab.town import Town, build
 from lab.trap import Trap
@@ -48,24 +48,16 @@ class Watched:
 
 @pytest.fixture(scope="module")
 def watched() -> Iterator[Watched]:
-    """Give a town with proxies before the milter's socket and the re-injection listener."""
+    """Give a town with proxies before the milter's socket and the re-injection listeners."""
     with ExitStack() as stack:
         folder = stack.enter_context(short_folder())
         town = build(folder, stack)
         trap = Trap()
-        known = Path(str(town.site.setting("gateway.socket")).removeprefix("unix:"))
-        own = known.with_name("own.sock")
-        town.site.set("gateway.socket", f"unix:{own}")
-        stack.enter_context(MilterProxy(trap, known, own))
-        listener, port = int(str(town.site.setting("gateway.reinject")).rpartition(":")[2]), free_port()
-        town.site.set("gateway.reinject", f"127.0.0.1:{port}")
-        secrets = town.site.folder / "secrets"
-        pems = {"listener_pem": secrets / "listener.pem", "client_pem": secrets / "client.pem"}
-        proxy = stack.enter_context(ListenerProxy(trap, port, listener, **pems))
+        plain, _ = interpose(town, stack, trap)
         stack.enter_context(town.postfix)
         stack.callback(town.site.stop)
         town.site.start()
-        yield Watched(town, trap, proxy)
+        yield Watched(town, trap, plain)
 
 
 def _mail(word: str) -> bytes:
