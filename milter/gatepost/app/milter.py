@@ -2,6 +2,7 @@
 The milter, served.
 """
 
+import gc
 import os
 from collections.abc import Callable
 
@@ -24,6 +25,8 @@ def serve_milter(settings: Settings, ready: Callable[[], None]) -> None:
         Expiry("held copies", quarantine_of(settings, database).purge),
         Expiry("journal entries", journal.purge),
     )
+    gc.collect()
+    gc.freeze()  # what is there by now stays: the collector need not look at it again and again
     os.umask(0o007)  # the mail server reaches the socket by the group of its directory
     cut_off = adapter.serve(
         socket=settings.gateway.socket,

@@ -7,8 +7,7 @@ raises becomes StorageError or DirectoryError, as in `engine`; a connection that
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from sqlalchemy.engine import Engine
@@ -30,7 +29,7 @@ class DirectReader:
 
     def first(self, sql: str, parameters: Any) -> Any:  # noqa: ANN401 - the driver's own types
         """Give the first row, or None; raises StorageError."""
-        with _translated(self._database, self._database.reader):
+        try:
             connection = self._take()
             try:
                 cursor = connection.cursor()
@@ -40,11 +39,14 @@ class DirectReader:
             except BaseException:
                 connection.invalidate()
                 raise
-            if self._database.is_sqlite:
-                self._idle.append(connection)
-            else:
-                connection.close()
-            return row
+        except Exception as error:
+            _translate(error, self._database, self._database.reader)
+            raise
+        if self._database.is_sqlite:
+            self._idle.append(connection)
+        else:
+            connection.close()
+        return row
 
     def _take(self) -> PoolProxiedConnection:
         try:
@@ -62,12 +64,15 @@ class DirectWriter:
 
     def write(self, batches: Iterable[Batch]) -> None:
         """Write all rows, on disk before this returns, or none; raises StorageError or DirectoryError."""
-        with _translated(self._database, self._database.writer):
+        try:
             try:
                 self._write(batches)
             except BaseException:
                 self.close()
                 raise
+        except Exception as error:
+            _translate(error, self._database, self._database.writer)
+            raise
 
     def _write(self, batches: Iterable[Batch]) -> None:
         if self._connection is None:
@@ -94,12 +99,10 @@ class DirectWriter:
                 connection.invalidate()
 
 
-@contextmanager
-def _translated(database: Database, engine: Engine) -> Iterator[None]:
+def _translate(error: Exception, database: Database, engine: Engine) -> None:
+    """Raise an error of ours for what the driver or SQLAlchemy raised; any other error is left alone."""
     driver = engine.dialect.loaded_dbapi
-    try:
-        yield
-    except (driver.IntegrityError, driver.DataError) as error:
+    if isinstance(error, (driver.IntegrityError, driver.DataError)):
         raise database.refusal(error) from error
-    except (driver.Error, SQLAlchemyError) as error:
+    if isinstance(error, (driver.Error, SQLAlchemyError)):
         raise database.storage_error(error) from error

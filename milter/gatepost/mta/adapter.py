@@ -24,7 +24,6 @@ from gatepost.gateway.verdict import Accept, Discard, Reject, Verdict
 from gatepost.log import logger
 from gatepost.message import address
 from gatepost.message.address import Address
-from gatepost.message.field import Field
 from gatepost.message.transaction import Client, Recipient, Transaction
 from gatepost.mta import edits
 from gatepost.mta.probe import answers
@@ -100,7 +99,7 @@ class Session(Milter.Base):  # type: ignore[misc] # pymilter has no types
         """MAIL: a new message begins; what was left of another is dropped."""
         self._drop()
         receiving = self._receiving = Receiving(self._spool_directory)
-        with receiving.noting():
+        try:
             receiving.client = Client(
                 address=self._peer,
                 name=self._peer_name,
@@ -109,6 +108,8 @@ class Session(Milter.Base):  # type: ignore[misc] # pymilter has no types
             )
             receiving.parameters = _texts(parameters)
             receiving.sender = address.parse(sender)
+        except BaseException as error:  # noqa: BLE001 - answered at the end of the message
+            receiving.fault = error
         return self._silence(Milter.P_NR_MAIL)
 
     def envrcpt_bytes(self, recipient: bytes, *parameters: bytes) -> int:
@@ -126,18 +127,16 @@ class Session(Milter.Base):  # type: ignore[misc] # pymilter has no types
 
     def header_bytes(self, name: str, value: bytes) -> int:
         """Keep one header field, raw."""
-        receiving = self._current()
-        try:
-            receiving.fields.append(Field(name.encode("ascii"), value))
-        except UnicodeEncodeError as error:
-            receiving.fault = error
+        self._current().fields.append((name, value))
         return self._silence(Milter.P_NR_HDR)
 
     def eoh(self) -> int:
         """End of header: find out whether the body is needed at all."""
         receiving = self._current()
-        with receiving.noting():
-            receiving.survey = self._mail.survey(receiving.transaction(""))
+        try:
+            receiving.survey = self._mail.survey(receiving.transaction(self._macro("i")))
+        except BaseException as error:  # noqa: BLE001 - answered at the end of the message
+            receiving.fault = error
         return self._silence(Milter.P_NR_EOH)
 
     def body(self, chunk: bytes) -> int:

@@ -5,8 +5,6 @@ It lives from MAIL to the end of the message, an abort or a refusal; the connect
 callback that must not answer is noted here and answered at the end of the message.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from gatepost.gateway.survey import Survey
@@ -19,25 +17,18 @@ from gatepost.message.transaction import Client, Recipient, Transaction
 class Receiving:
     """What has come so far of one message."""
 
-    __slots__ = ("client", "fault", "fields", "parameters", "recipients", "sender", "spool", "survey")
+    __slots__ = ("_frozen", "client", "fault", "fields", "parameters", "recipients", "sender", "spool", "survey")
 
     def __init__(self, spool_directory: Path) -> None:
         self.client = Client()
         self.sender = NULL_SENDER
         self.parameters: tuple[str, ...] = ()
         self.recipients: list[Recipient] = []
-        self.fields: list[Field] = []
+        self.fields: list[tuple[str, bytes]] = []
         self.spool = Spool(spool_directory)
         self.survey: Survey | None = None
         self.fault: BaseException | None = None
-
-    @contextmanager
-    def noting(self) -> Iterator[None]:
-        """Keep an exception as the message's fault instead of raising it."""
-        try:
-            yield
-        except BaseException as error:  # noqa: BLE001 - answered at the end of the message
-            self.fault = error
+        self._frozen: Transaction | None = None
 
     @property
     def needs_body(self) -> bool:
@@ -53,16 +44,23 @@ class Receiving:
         return self.survey
 
     def transaction(self, queue_id: str) -> Transaction:
-        """Freeze what was received."""
-        return Transaction(
+        """
+        Freeze what was received, from the end of the header on.
+
+        Raises UnicodeEncodeError for a field whose name is not ASCII.
+        """
+        if self._frozen is not None and self._frozen.queue_id == queue_id:
+            return self._frozen
+        self._frozen = Transaction(
             client=self.client,
             sender=self.sender,
             parameters=self.parameters,
             recipients=tuple(self.recipients),
-            fields=tuple(self.fields),
+            fields=tuple([Field(name.encode("ascii"), value) for name, value in self.fields]),
             body=self.spool,
             queue_id=queue_id,
         )
+        return self._frozen
 
     def drop(self) -> None:
         """Give the spool back to the system."""

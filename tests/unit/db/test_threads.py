@@ -55,10 +55,12 @@ class TestThreads:
         """A message without Message-IDs belongs to no thread."""
         assert not SqlThreads(database).known([])
 
-    def test_look_up_searches(self, database: Database, sql: Sql) -> None:
+    @pytest.mark.parametrize("several", [False, True])
+    def test_look_up_searches(self, database: Database, sql: Sql, several: bool) -> None:
         """The look-up, made for every message, is an index search."""
         threads = SqlThreads(database)
-        values = threads._statement.parameters(dict.fromkeys([*threads._names, "own", "sender"], b"x" * 32))
+        statement = threads._for_several if several else threads._for_one
+        values = statement.parameters(dict.fromkeys([*threads._names, "own", "sender"], b"x" * 32))
         if database.is_sqlite:
             command, expected = "EXPLAIN QUERY PLAN", r"^SEARCH thread USING PRIMARY KEY \(message_id=\?\)$"
         else:
@@ -67,7 +69,7 @@ class TestThreads:
             sql("ANALYZE")
             values["sender"] = "a@in.test"
         with database.reading() as connection:
-            plan = connection.exec_driver_sql(f"{command} {threads._statement.sql}", values).all()
+            plan = connection.exec_driver_sql(f"{command} {statement.sql}", values).all()
         lines = "\n".join(str(line[-1]) for line in plan)
 
         assert re.search(expected, lines), lines
