@@ -66,11 +66,14 @@ def _edit_field(server: MailServer, edit: Edit) -> None:
 
 
 def _replace(server: MailServer, body: Body) -> None:
-    if body.size == 0:
-        server.replacebody(b"")
+    """Give the new body in as few pieces as can be: the mail server wakes up for each."""
+    waiting = bytearray()
     for chunk in body.chunks():
-        for start in range(0, len(chunk), _BODY_PIECE):
-            server.replacebody(chunk[start : start + _BODY_PIECE])
+        waiting += chunk
+        while len(waiting) > _BODY_PIECE:
+            server.replacebody(bytes(waiting[:_BODY_PIECE]))
+            del waiting[:_BODY_PIECE]
+    server.replacebody(bytes(waiting))
 
 
 def _text(raw: bytes) -> str:

@@ -28,7 +28,7 @@ class Receiving:
         self.spool = Spool(spool_directory)
         self.survey: Survey | None = None
         self.fault: BaseException | None = None
-        self._frozen: Transaction | None = None
+        self._frozen: tuple[Field, ...] | None = None
 
     @property
     def needs_body(self) -> bool:
@@ -49,18 +49,17 @@ class Receiving:
 
         Raises UnicodeEncodeError for a field whose name is not ASCII.
         """
-        if self._frozen is not None and self._frozen.queue_id == queue_id:
-            return self._frozen
-        self._frozen = Transaction(
+        if self._frozen is None:
+            self._frozen = tuple([Field(name.encode("ascii"), value) for name, value in self.fields])
+        return Transaction(
             client=self.client,
             sender=self.sender,
             parameters=self.parameters,
             recipients=tuple(self.recipients),
-            fields=tuple([Field(name.encode("ascii"), value) for name, value in self.fields]),
+            fields=self._frozen,
             body=self.spool,
             queue_id=queue_id,
         )
-        return self._frozen
 
     def drop(self) -> None:
         """Give the spool back to the system."""
