@@ -14,6 +14,7 @@ from pathlib import Path
 
 from gatepost.decision.view import View
 from gatepost.gateway.budget import Budget
+from gatepost.gateway.metrics import NoMetrics
 from gatepost.gateway.survey import Survey
 from gatepost.gateway.verdict import Accept, Discard, Reject, Verdict
 from gatepost.message.address import Address
@@ -22,6 +23,7 @@ from gatepost.message.edit import Append, Change, Form, Prepend
 from gatepost.message.field import named
 from gatepost.message.transaction import Transaction
 from gatepost.mta import adapter
+from gatepost.mta.sessions import Sessions
 
 _TOGETHER = 16
 BODY = b"0123456789abcdef" * 12_000 + b"\r\n"
@@ -101,7 +103,8 @@ def main(folder: Path) -> None:
         mail=Script(folder),
         spool_directory=folder,
         max_seconds=30,
-        max_sessions=20,
+        sessions=Sessions(20),
+        metrics=NoMetrics(),
         drain_seconds=10,
         ready=(folder / "ready").touch,
     )

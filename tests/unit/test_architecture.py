@@ -11,7 +11,7 @@ PACKAGE = MILTER / "gatepost"
 
 _PURE = {"message", "errors"}
 _CAPABILITIES = {"decision", "directory", "transport", "crypto", "dlp", "vault"}
-_ADAPTERS = {"db", "workers", "mta", "portal"}
+_ADAPTERS = {"db", "workers", "mta", "metrics", "portal"}
 _EVERYWHERE = {"errors", "log"}
 
 # Each room, and the rooms that it may import besides itself, errors and log.
@@ -27,6 +27,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "db": {"message", "gateway"} | _CAPABILITIES,
     "workers": {"message", "gateway"} | _CAPABILITIES,
     "mta": {"message", "gateway"} | _CAPABILITIES,
+    "metrics": {"message", "gateway"} | _CAPABILITIES,
     "portal": {"message", "gateway"} | _CAPABILITIES,
     "settings": {"decision"},
     "secrets": {"crypto"},
@@ -47,6 +48,7 @@ HOMES = {
     "pysequoia": {"gatepost.crypto.sequoia"},
     "gnupg": {"gatepost.crypto.gnupg_home"},
     "structlog": {"gatepost.log"},
+    "prometheus_client": {"gatepost.metrics.prometheus"},
     "re2": {"gatepost.decision.pattern"},
 }
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from gatepost import secrets
 from gatepost.app.keys import key_client_of, pool_of
+from gatepost.app.monitoring import Monitor
 from gatepost.app.store import host_of, open_database, quarantine_of, site_of
 from gatepost.app.turn import alone_in
 from gatepost.db.cache import Cache
@@ -31,6 +32,7 @@ from gatepost.gateway.despatch import Despatch
 from gatepost.gateway.gateway import Gateway
 from gatepost.gateway.holding import Holding
 from gatepost.gateway.journal import Journal
+from gatepost.gateway.metrics import CountedSubmitter
 from gatepost.gateway.notices import Notices
 from gatepost.gateway.protection import Protection
 from gatepost.gateway.rehearsal import rehearse
@@ -49,14 +51,18 @@ from gatepost.settings import Settings
 _ALIAS_SECONDS = 60.0
 
 
-def aliases_of(settings: Settings, site: Site, *, releasing: bool = False) -> Aliases:
+def aliases_of(
+    settings: Settings, site: Site, *, releasing: bool = False, monitor: Monitor | None = None
+) -> Aliases:
     """Wire what follows the site's aliases; answers are remembered for a minute."""
     if settings.gateway.aliases not in {"resolve", "expanded"}:
         return Aliases(nowhere_else, site.is_internal)
 
+    counted = (monitor or Monitor()).look_ups.counted
+
     def resolver(*, expanded: bool) -> Cache[Address, tuple[Destination, ...]]:
         tables = PostfixAliases(settings.postfix.config_directory, expanded=expanded)
-        return Cache(Resolver(tables, site.is_internal), seconds=_ALIAS_SECONDS)
+        return Cache(counted(Resolver(tables, site.is_internal)), seconds=_ALIAS_SECONDS)
 
     return Aliases(
         resolver(expanded=False),
@@ -66,15 +72,18 @@ def aliases_of(settings: Settings, site: Site, *, releasing: bool = False) -> Al
     )
 
 
-def gateway_of(settings: Settings, database: Database, *, releasing: bool = False) -> Gateway:
+def gateway_of(
+    settings: Settings, database: Database, *, releasing: bool = False, monitor: Monitor | None = None
+) -> Gateway:
     """Wire the gateway; for releasing held copies, with the rules for that."""
+    monitor = monitor or Monitor()
     site = site_of(settings)
     rules = read_rules(settings.rules.directory, detectors=frozenset())
     if releasing:
         rules = for_release(rules)
     keys = SqlKeys(database)
     pool = pool_of(settings)
-    aliases = aliases_of(settings, site, releasing=releasing)
+    aliases = aliases_of(settings, site, releasing=releasing, monitor=monitor)
     surveyor = Surveyor(
         site=site,
         aliases=aliases,
@@ -93,7 +102,13 @@ def gateway_of(settings: Settings, database: Database, *, releasing: bool = Fals
         directory=settings.gateway.spool,
     )
     notices = notices_of(settings, database)
-    submitter = reinjection_of(settings)
+    submitter = CountedSubmitter(reinjection_of(settings), monitor.metrics)
+    writer = Writer(database, host_of(settings))
+    monitor.readings |= {
+        "lookups": lambda: monitor.look_ups.under_way,
+        "pool": pool.state,
+        "writer": writer.waiting,
+    }
     return Gateway(
         site=site,
         rules=rules,
@@ -111,10 +126,11 @@ def gateway_of(settings: Settings, database: Database, *, releasing: bool = Fals
         arrivals=arrivals,
         journal=journal_of(settings, database),
         despatch=Despatch(
-            records=Writer(database, host_of(settings)),
+            records=writer,
             holder=Holding(quarantine=quarantine_of(settings, database), notices=notices),
             submitter=submitter,
             telling=Telling(notices=notices, aliases=aliases, submitter=notice_submitter_of(settings, submitter)),
+            metrics=monitor.metrics,
         ),
     )
 

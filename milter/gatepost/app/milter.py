@@ -7,8 +7,10 @@ import os
 from collections.abc import Callable
 
 from gatepost.app.gateway import gateway_of, journal_of
+from gatepost.app.monitoring import monitor_of
 from gatepost.app.store import open_database, quarantine_of
 from gatepost.mta import adapter
+from gatepost.mta.sessions import Sessions
 from gatepost.settings import Settings
 from gatepost.vault.expiry import Expiry
 
@@ -18,7 +20,9 @@ _DRAIN_SECONDS = 20.0
 def serve_milter(settings: Settings, ready: Callable[[], None]) -> None:
     """Serve the milter until SIGTERM; messages under way are finished, or put off, before the process ends."""
     database = open_database(settings)
-    gateway = gateway_of(settings, database)
+    sessions = Sessions(settings.gateway.max_sessions)
+    monitor = monitor_of(settings, database, sessions)
+    gateway = gateway_of(settings, database, monitor=monitor)
     journal = journal_of(settings, database)
     journal.free()
     expiries = (
@@ -28,15 +32,18 @@ def serve_milter(settings: Settings, ready: Callable[[], None]) -> None:
     gc.collect()
     gc.freeze()  # what is there by now stays: the collector need not look at it again and again
     os.umask(0o007)  # the mail server reaches the socket by the group of its directory
+    monitor.serve()
     cut_off = adapter.serve(
         socket=settings.gateway.socket,
         mail=gateway,
+        sessions=sessions,
+        metrics=monitor.metrics,
         spool_directory=settings.gateway.spool,
         max_seconds=settings.gateway.max_seconds,
-        max_sessions=settings.gateway.max_sessions,
         drain_seconds=_DRAIN_SECONDS,
         ready=ready,
     )
+    monitor.close()
     for expiry in expiries:
         expiry.close()
     gateway.close()

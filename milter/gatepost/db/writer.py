@@ -105,6 +105,11 @@ class Writer:
             else:
                 self._records.append(record)
 
+    def waiting(self) -> dict[str, float]:
+        """Give how many messages wait for their rows to be on disk, and how many records wait to be written."""
+        with self._wake:
+            return {"messages": len(self._jobs), "records": len(self._records) + len(self._unwritten)}
+
     def close(self) -> None:
         """Write what is left, then stop."""
         with self._wake:

@@ -21,6 +21,7 @@ from gatepost.errors import DeliveryError, WorkerError
 from gatepost.gateway.budget import Budget
 from gatepost.gateway.entry import State
 from gatepost.gateway.journal import Attempt
+from gatepost.gateway.metrics import Metrics, NoMetrics
 from gatepost.gateway.notices import Notice
 from gatepost.gateway.record import MessageRecord
 from gatepost.gateway.result import Result
@@ -75,7 +76,16 @@ class Holder(Protocol):
 class Despatch:
     """Carries plans out."""
 
-    def __init__(self, *, records: Records, holder: Holder, submitter: Submitter, telling: Telling) -> None:
+    def __init__(
+        self,
+        *,
+        records: Records,
+        holder: Holder,
+        submitter: Submitter,
+        telling: Telling,
+        metrics: Metrics | None = None,
+    ) -> None:
+        self._metrics = metrics or NoMetrics()
         self._records = records
         self._holder = holder
         self._submitter = submitter
@@ -188,7 +198,8 @@ class Despatch:
         details: Mapping[Recipient, Mapping[str, object]] = MappingProxyType({}),
     ) -> None:
         """Note what became of the message."""
-        self._records.post(MessageRecord(transaction, plan, answer, time.monotonic() - started, details))
+        seconds = time.monotonic() - started
+        self._records.post(MessageRecord(transaction, plan, answer, seconds, details, metrics=self._metrics))
 
 
 def _threads(transaction: Transaction, plan: Plan, outgoing: Sequence[Outgoing]) -> list[ThreadRow]:

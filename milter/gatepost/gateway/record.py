@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from gatepost.decision.plan import Plan
 from gatepost.directory.event import Event, Kind
+from gatepost.gateway.metrics import Metrics, NoMetrics
 from gatepost.log import logger
 from gatepost.message.transaction import Recipient, Transaction
 
@@ -28,6 +29,7 @@ class MessageRecord:
     answer: str
     seconds: float
     details: Mapping[Recipient, Mapping[str, object]] = field(default_factory=dict)
+    metrics: Metrics = field(default_factory=NoMetrics)
     at: float = field(default_factory=time.time)
 
     def events(self) -> list[Event]:
@@ -57,7 +59,8 @@ class MessageRecord:
         return "possible-duplicate" if "possible-duplicate" in self.details.get(recipient, {}) else "message"
 
     def tell(self) -> None:
-        """Write the message's one log line."""
+        """Write the message's one log line, and count it."""
+        self.metrics.answered(self.answer, self.seconds, self.plan.judgements)
         logger.info(
             "message",
             queue_id=self.transaction.queue_id,

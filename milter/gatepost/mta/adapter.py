@@ -19,6 +19,7 @@ import Milter
 
 from gatepost.errors import AddressError, cause
 from gatepost.gateway.budget import Budget
+from gatepost.gateway.metrics import Metrics, word_of
 from gatepost.gateway.survey import Survey
 from gatepost.gateway.verdict import Accept, Discard, Reject, Verdict
 from gatepost.log import logger
@@ -60,8 +61,11 @@ class Mail(Protocol):
 class Session(Milter.Base):  # type: ignore[misc] # pymilter has no types
     """One connection of the mail server."""
 
-    def __init__(self, *, mail: Mail, sessions: Sessions, spool_directory: Path, max_seconds: float) -> None:
+    def __init__(
+        self, *, mail: Mail, sessions: Sessions, metrics: Metrics, spool_directory: Path, max_seconds: float
+    ) -> None:
         self._mail = mail
+        self._metrics = metrics
         self._sessions = sessions
         self._spool_directory = spool_directory
         self._max_seconds = max_seconds
@@ -159,6 +163,7 @@ class Session(Milter.Base):  # type: ignore[misc] # pymilter has no types
             return self._perform(self._mail.process(receiving.transaction(queue_id), survey, budget))
         except BaseException as error:  # noqa: BLE001 - whatever went wrong, the answer is a tempfail
             logger.error("tempfail", queue_id=queue_id, cause=cause(error))
+            self._metrics.put_off(word_of(error))
             return self._tempfail()
         finally:
             self._drop()
@@ -227,9 +232,10 @@ def serve(
     *,
     socket: str,
     mail: Mail,
+    sessions: Sessions,
+    metrics: Metrics,
     spool_directory: Path,
     max_seconds: float,
-    max_sessions: int,
     drain_seconds: float,
     ready: Callable[[], None],
 ) -> int:
@@ -238,9 +244,8 @@ def serve(
 
     libmilter takes SIGTERM itself and returns while messages are still being processed, so they are waited for.
     """
-    sessions = Sessions(max_sessions)
     Milter.factory = lambda: Session(
-        mail=mail, sessions=sessions, spool_directory=spool_directory, max_seconds=max_seconds
+        mail=mail, sessions=sessions, metrics=metrics, spool_directory=spool_directory, max_seconds=max_seconds
     )
     Milter.set_flags(_ACTIONS)
     Milter.set_exception_policy(Milter.TEMPFAIL)

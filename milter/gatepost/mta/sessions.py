@@ -45,6 +45,11 @@ class Sessions:
         with self._idle:
             return self._busy
 
+    def state(self) -> dict[str, float]:
+        """Give how many sessions are open, and in how many a message is being processed."""
+        with self._idle:
+            return {"open": self._open, "busy": self._busy}
+
     def drain(self, seconds: float) -> int:
         """Wait until no message is being processed; give how many still were when time was up."""
         with self._idle:

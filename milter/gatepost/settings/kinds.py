@@ -91,6 +91,13 @@ def unix_socket(text: str) -> str:
     return socket(text)
 
 
+def listen(text: str) -> str:
+    """Check where a service listens: `host:port` or `unix:/path`; empty: nowhere."""
+    if text.startswith("unix:"):
+        return unix_socket(text)
+    return host_port(text) if text else text
+
+
 def ladder_encrypt(rungs: tuple[str, ...]) -> tuple[str, ...]:
     """Check the ladder of demand `encrypt`: only treatments that encrypt."""
     for rung in rungs:
@@ -160,6 +167,7 @@ Hostname = Annotated[str, AfterValidator(hostname)]
 DomainPattern = Annotated[str, AfterValidator(domain_pattern)]
 Network = Annotated[str, AfterValidator(network)]
 HostPort = Annotated[str, AfterValidator(host_port)]
+Listen = Annotated[str, AfterValidator(listen)]
 Socket = Annotated[str, AfterValidator(socket)]
 UnixSocket = Annotated[str, AfterValidator(unix_socket)]
 EncryptLadder = Annotated[tuple[str, ...], AfterValidator(ladder_encrypt)]

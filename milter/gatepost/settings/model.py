@@ -190,6 +190,13 @@ class Policy(Section):
     """Where it listens (socketmap; maps "tls" and "sts")."""
 
 
+class Metrics(Section):
+    """Numbers for monitoring."""
+
+    listen: kinds.Listen = ""
+    """Where the milter serves them in Prometheus' form: "host:port" or "unix:/path"; empty: nowhere."""
+
+
 class Portal(Section):
     """The web portal."""
 
@@ -215,6 +222,7 @@ class Settings(Section):
     rules: Rules = Rules()
     dns: Dns = Dns()
     policy: Policy = Policy()
+    metrics: Metrics = Metrics()
     portal: Portal = Portal()
 
     @computed_field  # type: ignore[prop-decorator]

@@ -20,7 +20,7 @@ _PATHS = (
     ("secrets", "directory"),
     ("rules", "directory"),
 )
-_SOCKETS = (("gateway", "socket"), ("keys", "socket"), ("policy", "socket"))
+_SOCKETS = (("gateway", "socket"), ("keys", "socket"), ("policy", "socket"), ("metrics", "listen"))
 
 
 def read(path: Path) -> Settings:

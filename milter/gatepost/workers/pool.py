@@ -73,6 +73,10 @@ class Pool:
             self._processes.run(_encrypt, *task, on_wait=on_wait)
             return FileBody(armored.fileno())
 
+    def state(self) -> dict[str, float]:
+        """Give how many processes there may be, the tasks for them, and how many processes were lost."""
+        return self._processes.state()
+
     def close(self) -> None:
         """Stop the processes; what is under way there is dropped."""
         self._processes.close()

@@ -50,6 +50,7 @@ class Processes:
         self._workers = workers or min(os.cpu_count() or 1, _MOST)
         self._lock = threading.Lock()
         self._pool: ProcessPool | None = None
+        self._tasks = self._lost = 0
 
     def run(self, function: Callable[..., None], *arguments: object, on_wait: Callable[[], None]) -> None:
         """
@@ -59,7 +60,21 @@ class Processes:
         that the function raised.
         """
         task = (self._limits.cpu_seconds, function, arguments)
-        self._await(self._started().schedule(_perform, args=task, timeout=self._limits.seconds), on_wait)
+        pool = self._started()
+        self._count(tasks=1)
+        try:
+            self._await(pool.schedule(_perform, args=task, timeout=self._limits.seconds), on_wait)
+        finally:
+            self._count(tasks=-1)
+
+    def state(self) -> dict[str, float]:
+        """Give how many processes there may be, the tasks for them, and how many processes were lost."""
+        return {"processes": self._workers, "tasks": self._tasks, "lost": self._lost}
+
+    def _count(self, *, tasks: int = 0, lost: int = 0) -> None:
+        with self._lock:
+            self._tasks += tasks
+            self._lost += lost
 
     def _started(self) -> ProcessPool:
         with self._lock:
@@ -81,11 +96,13 @@ class Processes:
             except CryptoError:
                 raise
             except ProcessExpired as error:
+                self._count(lost=1)
                 raise WorkerError(f"the process that was {self._what} died") from error
             except (FutureTimeoutError, TimeoutError) as error:
                 if end is None and future.running():
                     end = time.monotonic() + self._limits.seconds + _GRACE
                 if future.done() or (end is not None and time.monotonic() > end):
+                    self._count(lost=1)
                     raise WorkerError(f"{self._what} took longer than {self._limits.seconds:.0f} s") from error
                 _ask(future, on_wait)
                 continue

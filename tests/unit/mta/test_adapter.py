@@ -5,6 +5,7 @@ from pathlib import Path
 import Milter
 import pytest
 
+from gatepost.gateway.metrics import NoMetrics
 from gatepost.gateway.survey import Survey
 from gatepost.gateway.verdict import Accept, Verdict
 from gatepost.message.edit import Form
@@ -31,7 +32,9 @@ class Passing:
 
 def answers(tmp_path: Path, steps: int) -> list[int]:
     """Take one message up to the end of its header; gives what was answered to each step."""
-    session = Session(mail=Passing(), sessions=Sessions(1), spool_directory=tmp_path, max_seconds=5)
+    session = Session(
+        mail=Passing(), sessions=Sessions(1), metrics=NoMetrics(), spool_directory=tmp_path, max_seconds=5
+    )
     session.getsymval = lambda _: ""
     assert session.negotiate([ALL_ACTIONS, steps, 0, 0]) == Milter.CONTINUE
     return [
@@ -54,7 +57,9 @@ def test_an_answer_where_one_is_awaited(tmp_path: Path) -> None:
 
 def test_a_field_that_cannot_be_kept_defers_the_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A fault in a step that is not answered is not forgotten: the answer at the end is a tempfail."""
-    session = Session(mail=Passing(), sessions=Sessions(1), spool_directory=tmp_path, max_seconds=5)
+    session = Session(
+        mail=Passing(), sessions=Sessions(1), metrics=NoMetrics(), spool_directory=tmp_path, max_seconds=5
+    )
     monkeypatch.setattr(session, "getsymval", lambda _: "", raising=False)
     monkeypatch.setattr(session, "setreply", lambda *_: None, raising=False)
     session.negotiate([ALL_ACTIONS, ALL_STEPS, 0, 0])
@@ -70,7 +75,8 @@ def test_one_session_too_many_is_refused(tmp_path: Path) -> None:
     """No more sessions than allowed are open at one time; where one ends another may begin."""
     sessions = Sessions(2)
     first, second, third, fourth = (
-        Session(mail=Passing(), sessions=sessions, spool_directory=tmp_path, max_seconds=5) for _ in range(4)
+        Session(mail=Passing(), sessions=sessions, metrics=NoMetrics(), spool_directory=tmp_path, max_seconds=5)
+        for _ in range(4)
     )
 
     assert [Milter.CONTINUE, Milter.CONTINUE, Milter.REJECT] == [

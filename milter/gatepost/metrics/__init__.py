@@ -1,0 +1,1 @@
+"""Counters and gauges for monitoring, in the form that Prometheus reads."""
