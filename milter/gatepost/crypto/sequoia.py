@@ -8,6 +8,7 @@ It holds the interpreter's lock while it works: encrypt what is larger than a fe
 """
 
 import binascii
+import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -23,6 +24,9 @@ from gatepost.crypto import crc24, guard
 from gatepost.crypto.guard import Component
 from gatepost.crypto.openpgp import Certificate
 from gatepost.errors import CryptoError
+
+# Sequoia reads it at its first error. Walking the stack for errors that are part of its work costs a tenth of it.
+os.environ.setdefault("RUST_LIB_BACKTRACE", "0")
 
 _KEYS = (Tag.PublicKey, Tag.PublicSubkey)
 _BINDINGS = (
