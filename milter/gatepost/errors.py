@@ -89,6 +89,13 @@ class VaultError(GatepostError):
 
 
 def cause(error: BaseException) -> str:
-    """Tell an error in one log line: our own by their text, foreign ones with their type."""
-    text = " ".join(str(error).split())
-    return text if isinstance(error, GatepostError) and text else f"{type(error).__name__}: {text}"
+    """
+    Tell an error in one log line: our own by their text, the system's by what it refused and where.
+
+    Any other is told by its type and place: its text may quote a message.
+    """
+    if isinstance(error, GatepostError):
+        return " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if isinstance(error.filename, str) else error.strerror
+    return f"{type(error).__name__} at {place_of(error)}"

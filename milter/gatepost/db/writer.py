@@ -27,7 +27,7 @@ from gatepost.db.statement import Statement
 from gatepost.db.tables import thread
 from gatepost.directory.event import Event, Record
 from gatepost.directory.thread import ThreadRow
-from gatepost.errors import DirectoryError, StorageError
+from gatepost.errors import DirectoryError, StorageError, cause
 from gatepost.log import logger
 
 LINGER_SECONDS = 0.5
@@ -186,7 +186,7 @@ class Writer:
             try:
                 self._write_events((one,))
             except Exception as error:  # noqa: BLE001 - one event must not stop the others
-                logger.error("an event was lost", queue_id=one.queue_id, cause=str(error))
+                logger.error("an event was lost", queue_id=one.queue_id, cause=cause(error))
 
     def _write_threads(self, rows: Iterable[ThreadRow]) -> None:
         now = datetime.now(UTC)

@@ -186,7 +186,7 @@ class Despatch:
         if protected := self._telling.of_protected(transaction, plan.judgements):
             notices.append(protected)
         for notice in notices:
-            self._telling.tell(notice, budget)
+            self._telling.tell(notice, budget, transaction.queue_id)
 
     def record(
         self,

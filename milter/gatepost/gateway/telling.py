@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from gatepost.decision.demand import PROTECTING, Treatment
 from gatepost.decision.plan import Judgement
-from gatepost.errors import AliasError, DeliveryError, GatepostError
+from gatepost.errors import AliasError, DeliveryError, GatepostError, cause
 from gatepost.gateway.aliases import Aliases
 from gatepost.gateway.budget import Budget
 from gatepost.gateway.notices import Notice, Notices
@@ -44,21 +44,22 @@ class Telling:
             return None
         return self._notices.protected(transaction, [(one.recipient.address, _HOW[one.treatment]) for one in told])
 
-    def tell(self, notice: Notice, budget: Budget) -> None:
+    def tell(self, notice: Notice, budget: Budget, queue_id: str) -> None:
         """Send a notice, unless it went before or its recipient had too many this hour; what fails is logged."""
+        about = {"queue_id": queue_id, "recipient": notice.recipient.text}
         try:
             if not self._notices.claim(notice):
-                logger.warning("a notice was not sent: sent before, or too many this hour", recipient=_to(notice))
+                logger.warning("a notice was not sent", **about, cause="sent before, or too many this hour")
                 return
         except GatepostError as error:
-            logger.error("a notice was not sent", recipient=_to(notice), cause=str(error))
+            logger.error("a notice was not sent", **about, cause=cause(error))
             return
         try:
             self._send(notice, budget)
         except GatepostError as error:  # the time may be up as well
-            logger.error("a notice was not sent", recipient=_to(notice), cause=str(error))
+            logger.error("a notice was not sent", **about, cause=cause(error))
             if not (isinstance(error, DeliveryError) and error.uncertain):  # it may have gone
-                self._take_back(notice)
+                self._take_back(notice, queue_id)
 
     def _send(self, notice: Notice, budget: Budget) -> None:
         ends = self._aliases.inside(notice.recipient)
@@ -68,12 +69,13 @@ class Telling:
             Submission(NULL_SENDER, (), tuple(map(Recipient, ends)), notice.fields, notice.body), budget
         )
 
-    def _take_back(self, notice: Notice) -> None:
+    def _take_back(self, notice: Notice, queue_id: str) -> None:
         try:
             self._notices.take_back(notice)
         except GatepostError as error:
-            logger.error("a notice stays noted as sent", recipient=_to(notice), cause=str(error))
-
-
-def _to(notice: Notice) -> str:
-    return notice.recipient.text
+            logger.error(
+                "a notice stays noted as sent",
+                queue_id=queue_id,
+                recipient=notice.recipient.text,
+                cause=cause(error),
+            )

@@ -120,13 +120,15 @@ class Session(Milter.Base):  # type: ignore[misc] # pymilter has no types
         """RCPT: refuse an address that could not be given back byte for byte, or be read in two ways."""
         receiving = self._current()
         if isinstance(receiving.fault, AddressError):
-            return self._refuse("5.1.7", f"Sender refused: {receiving.fault}")
+            return self._refuse("5.1.7", f"Sender refused: {receiving.fault}", recipient)
         try:
             found = address.parse(recipient)
             self._mail.check_recipient(found)
+            receiving.recipients.append(Recipient(found, _texts(parameters)))
         except AddressError as error:
-            return self._refuse("5.1.3", f"Recipient refused: {error}")
-        receiving.recipients.append(Recipient(found, _texts(parameters)))
+            return self._refuse("5.1.3", f"Recipient refused: {error}", recipient)
+        except Exception as error:  # noqa: BLE001 - answered at the end of the message
+            receiving.fault = error
         return _CONTINUE
 
     def header_bytes(self, name: str, value: bytes) -> int:
@@ -140,20 +142,24 @@ class Session(Milter.Base):  # type: ignore[misc] # pymilter has no types
         try:
             receiving.survey = self._mail.survey(receiving.transaction(self._macro("i")))
         except BaseException as error:  # noqa: BLE001 - answered at the end of the message
-            receiving.fault = error
+            receiving.fault = receiving.fault or error
         return self._silence(Milter.P_NR_EOH)
 
     def body(self, chunk: bytes) -> int:
         """Spool a piece of the body, or have the rest of it skipped."""
         receiving = self._current()
-        if not receiving.needs_body and self._protocol & Milter.P_SKIP:
+        if self._protocol & Milter.P_SKIP and (receiving.fault is not None or not receiving.needs_body):
             return int(Milter.SKIP)
-        receiving.spool.write(chunk)
+        if receiving.fault is None:
+            try:
+                receiving.spool.write(chunk)
+            except OSError as error:  # the disk is full, say: answered at the end of the message
+                receiving.fault = error
         return _CONTINUE
 
     def eom(self) -> int:
         """End of message: decide, carry out, edit, answer."""
-        queue_id = "?"
+        queue_id = ""
         self._sessions.enter()
         try:
             queue_id = self._macro("i")
@@ -210,7 +216,9 @@ class Session(Milter.Base):  # type: ignore[misc] # pymilter has no types
                 self.setreply("550", "5.7.1", *(_reply_line(line) for line in lines[:_REPLY_LINES]))
                 return int(Milter.REJECT)
 
-    def _refuse(self, enhanced: str, text: str) -> int:
+    def _refuse(self, enhanced: str, text: str, recipient: bytes) -> int:
+        named = recipient.decode("ascii", "backslashreplace")
+        logger.warning("a recipient was refused", queue_id=self._macro("i"), recipient=named, cause=text)
         self.setreply("553", enhanced, _reply_line(text))
         return int(Milter.REJECT)
 

@@ -5,6 +5,7 @@ It lives from MAIL to the end of the message, an abort or a refusal; the connect
 callback that must not answer is noted here and answered at the end of the message.
 """
 
+from contextlib import suppress
 from pathlib import Path
 
 from gatepost.gateway.survey import Survey
@@ -63,4 +64,5 @@ class Receiving:
 
     def drop(self) -> None:
         """Give the spool back to the system."""
-        self.spool.close()
+        with suppress(OSError):  # what a full disk did not take is dropped as well
+            self.spool.close()

@@ -15,7 +15,7 @@ import stat
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from gatepost.errors import ConfigError
+from gatepost.errors import ConfigError, cause
 from gatepost.log import logger
 from gatepost.transport.answer import Answer, Found, LookUp, NotFound, Refused, TryAgain
 
@@ -161,7 +161,7 @@ def _answer(tables: Mapping[str, LookUp], request: bytes) -> Answer:
     except UnicodeDecodeError:
         return TryAgain("the key is not UTF-8")
     except Exception as error:  # noqa: BLE001 - whatever breaks defers the mail
-        logger.error("a policy look-up failed", table=name.decode("ascii", "replace"), cause=type(error).__name__)
+        logger.error("a policy look-up failed", table=name.decode("ascii", "replace"), cause=cause(error))
         return TryAgain("the look-up failed; see the log of the policy service")
 
 

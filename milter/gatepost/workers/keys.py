@@ -29,7 +29,7 @@ from gatepost.crypto import pgpmime, seal
 from gatepost.crypto.openpgp import Decryptor, private_context
 from gatepost.crypto.proof import Prover
 from gatepost.directory.key import Key, Keys
-from gatepost.errors import AddressError, CryptoError, GatepostError, WorkerError
+from gatepost.errors import AddressError, CryptoError, GatepostError, WorkerError, cause
 from gatepost.log import logger
 from gatepost.message.address import Address, parse
 from gatepost.vault.held import key_context
@@ -195,7 +195,7 @@ class _Connection(socketserver.BaseRequestHandler):
         except GatepostError as error:
             return {"status": "failed", "text": str(error)}, b""
         except Exception as error:  # noqa: BLE001 - the caller is told that it failed; the worker lives on
-            logger.error("the key worker failed", operation=operation, cause=type(error).__name__)
+            logger.error("the key worker failed", operation=operation, cause=cause(error))
             return {"status": "failed", "text": "the key worker failed; its log tells more"}, b""
 
 

@@ -8,7 +8,9 @@ import pytest
 from gatepost.gateway.metrics import NoMetrics
 from gatepost.gateway.survey import Survey
 from gatepost.gateway.verdict import Accept, Verdict
+from gatepost.message.body import Spool
 from gatepost.message.edit import Form
+from gatepost.mta import adapter
 from gatepost.mta.adapter import Session
 from gatepost.mta.sessions import Sessions
 
@@ -24,7 +26,7 @@ class Passing:
         pass
 
     def survey(self, *_: object) -> Survey:
-        return Survey((), needs_body=False)
+        return Survey((), None, needs_body=False)  # type: ignore[arg-type] # nobody looks at the view
 
     def process(self, *_: object) -> Verdict:
         return Accept(Form())
@@ -88,3 +90,74 @@ def test_one_session_too_many_is_refused(tmp_path: Path) -> None:
     first.close()
     assert fourth.negotiate([ALL_ACTIONS, ALL_STEPS, 0, 0]) == Milter.CONTINUE
     assert third.negotiate([ALL_ACTIONS, ALL_STEPS, 0, 0]) == Milter.REJECT
+
+
+class TestFaults:
+    """Whatever fails in a step: a tempfail at the end, one line in the log, no traceback."""
+
+    @pytest.fixture
+    def lines(self, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, object]]:
+        lines: list[dict[str, object]] = []
+
+        class Log:
+            def __getattr__(self, level: str) -> object:
+                return lambda event, **names: lines.append({"level": level, "event": event, **names})
+
+        monkeypatch.setattr(adapter, "logger", Log())
+        return lines
+
+    @pytest.fixture
+    def session(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Session:
+        session = Session(
+            mail=Passing(), sessions=Sessions(1), metrics=NoMetrics(), spool_directory=tmp_path, max_seconds=5
+        )
+        monkeypatch.setattr(session, "getsymval", lambda name: "4Xy" if name == "i" else "", raising=False)
+        monkeypatch.setattr(session, "setreply", lambda *_: None, raising=False)
+        session.negotiate([ALL_ACTIONS, ALL_STEPS & ~Milter.P_SKIP, 0, 0])
+        session.envfrom_bytes(b"<a@hosp.test>")
+        return session
+
+    def test_full_disk(
+        self, session: Session, lines: list[dict[str, object]], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A body that finds no room puts the message off; closing what did not fit fails in silence."""
+
+        def full(*_: object) -> None:
+            raise OSError(28, "No space left on device", "/spool/body-1")
+
+        monkeypatch.setattr(Spool, "write", full)
+        monkeypatch.setattr(Spool, "close", full)
+        session.envrcpt_bytes(b"<b@p.test>")
+        session.eoh()
+
+        assert [session.body(b"x"), session.body(b"y"), session.eom()] == [
+            Milter.CONTINUE,
+            Milter.CONTINUE,
+            Milter.TEMPFAIL,
+        ]
+        cause = "/spool/body-1: No space left on device"
+        assert lines == [{"level": "error", "event": "tempfail", "queue_id": "4Xy", "cause": cause}]
+
+    def test_fault_at_rcpt(
+        self, session: Session, lines: list[dict[str, object]], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A fault of ours at RCPT puts the message off at its end; its text, which may quote, is not told."""
+
+        def broken(*_: object) -> None:
+            raise ZeroDivisionError("canary")
+
+        monkeypatch.setattr(Passing, "check_recipient", broken)
+        assert session.envrcpt_bytes(b"<b@p.test>") == Milter.CONTINUE
+        session.eoh()
+
+        assert session.eom() == Milter.TEMPFAIL
+        assert [line["event"] for line in lines] == ["tempfail"]
+        assert "ZeroDivisionError at " in str(lines[0]["cause"])
+        assert "canary" not in str(lines)
+
+    def test_refused_recipient(self, session: Session, lines: list[dict[str, object]]) -> None:
+        """A recipient that is refused is told once, in printable form."""
+        assert session.envrcpt_bytes(b"<@route\xff.test:b@p.test>") == Milter.REJECT
+
+        assert [(line["event"], line["queue_id"]) for line in lines] == [("a recipient was refused", "4Xy")]
+        assert lines[0]["recipient"] == "<@route\\xff.test:b@p.test>"
