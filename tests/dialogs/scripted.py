@@ -107,6 +107,7 @@ def main(folder: Path) -> None:
         metrics=NoMetrics(),
         drain_seconds=10,
         ready=(folder / "ready").touch,
+        stopping=(folder / "stopping").touch,
     )
     os._exit(1 if cut_off else 0)
 

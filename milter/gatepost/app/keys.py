@@ -23,6 +23,7 @@ from gatepost.mta.postfix.own_services import grown
 from gatepost.mta.postfix.postconf import size_limit
 from gatepost.settings import Settings
 from gatepost.vault.expiry import Expiry
+from gatepost.workers import notify
 from gatepost.workers.heads import Heads
 from gatepost.workers.key_client import KeyClient
 from gatepost.workers.keys import LARGEST, Callers, KeyHolder, KeyServer
@@ -84,6 +85,7 @@ def serve_keys(settings: Settings, ready: Callable[[], None]) -> None:
     try:
         server.serve_forever(poll_interval=0.2)
     finally:
+        notify.stopping()
         server.server_close()
         expiry.close()
         stamping.close()

@@ -9,12 +9,16 @@ from collections.abc import Callable
 from gatepost.app.gateway import gateway_of, journal_of
 from gatepost.app.monitoring import monitor_of
 from gatepost.app.store import open_database, quarantine_of
-from gatepost.mta import adapter
+from gatepost.errors import WorkerError
+from gatepost.gateway.gateway import Gateway
+from gatepost.mta import adapter, probe
 from gatepost.mta.sessions import Sessions
 from gatepost.settings import Settings
 from gatepost.vault.expiry import Expiry
+from gatepost.workers import notify
 
 _DRAIN_SECONDS = 20.0
+_PROOF_SECONDS = 10.0
 
 
 def serve_milter(settings: Settings, ready: Callable[[], None]) -> None:
@@ -41,7 +45,8 @@ def serve_milter(settings: Settings, ready: Callable[[], None]) -> None:
         spool_directory=settings.gateway.spool,
         max_seconds=settings.gateway.max_seconds,
         drain_seconds=_DRAIN_SECONDS,
-        ready=ready,
+        ready=lambda: _begin(settings, gateway, ready),
+        stopping=notify.stopping,
     )
     monitor.close()
     for expiry in expiries:
@@ -49,3 +54,15 @@ def serve_milter(settings: Settings, ready: Callable[[], None]) -> None:
     gateway.close()
     # libmilter's threads may still be waiting for idle mail servers: the interpreter must not tidy up under them.
     os._exit(1 if cut_off else 0)
+
+
+def _begin(settings: Settings, gateway: Gateway, ready: Callable[[], None]) -> None:
+    """Tell that the milter takes mail, and from then on that it lives: a session is served, rows are written."""
+
+    def prove() -> None:
+        if not probe.serves(settings.gateway.socket, _PROOF_SECONDS):
+            raise WorkerError(f"the milter does not answer at {settings.gateway.socket}")
+        gateway.prove_alive()
+
+    ready()
+    notify.Watchdog(prove)

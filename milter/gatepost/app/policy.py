@@ -8,9 +8,11 @@ from gatepost.app.store import open_database, unix_path
 from gatepost.db.partners import SqlPartners
 from gatepost.settings import Settings
 from gatepost.transport import policy, socketmap
+from gatepost.workers import notify
 
 
 def serve_policy(settings: Settings, ready: Callable[[], None]) -> None:
     """Serve Postfix's TLS questions until SIGTERM; calls `ready` once the socket is there."""
     partners = SqlPartners(open_database(settings))
-    socketmap.serve(unix_path(settings.policy.socket), policy.tables(partners), ready)
+    socketmap.serve(unix_path(settings.policy.socket), policy.tables(partners), ready, notify.Pulse())
+    notify.stopping()

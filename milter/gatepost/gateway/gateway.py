@@ -230,6 +230,10 @@ class Gateway:
             "Leave these recipients out, or ask your postmaster how to write to them",
         )
 
+    def prove_alive(self) -> None:
+        """Go once through what every message needs that is written; returns also where the database fails."""
+        self._despatch.prove_alive()
+
     def close(self) -> None:
         """Write what is still to be recorded, and let the engine's processes go."""
         self._despatch.close()

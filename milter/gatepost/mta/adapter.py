@@ -9,6 +9,7 @@ tempfail. A session is a connection; a Receiving is one message on it.
 Sources: libmilter API; Postfix MILTER_README; milter8.c.
 """
 
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from typing import Protocol
 
 import Milter
 
-from gatepost.errors import AddressError, cause
+from gatepost.errors import AddressError, ConfigError, cause
 from gatepost.gateway.budget import Budget
 from gatepost.gateway.metrics import Metrics, word_of
 from gatepost.gateway.survey import Survey
@@ -41,6 +42,8 @@ _WANTED = _UNUSED | _SILENT | _NEEDED | Milter.P_SKIP
 
 _WAKE_SECONDS = 0.25
 _WAKE_AT_ONCE = 4
+_KNOCK_SECONDS = 0.05
+_LAST_REPLY_SECONDS = 0.5  # in which libmilter writes the last verdicts
 _REPLY_LINES = 32  # what smfi_setmlreply takes
 _REPLY_LENGTH = 480
 
@@ -246,11 +249,14 @@ def serve(
     max_seconds: float,
     drain_seconds: float,
     ready: Callable[[], None],
+    stopping: Callable[[], None],
 ) -> int:
     """
     Serve the milter socket (`unix:/path` or `inet:port@host`) until SIGTERM; give how many messages were cut off.
 
-    libmilter takes SIGTERM itself and returns while messages are still being processed, so they are waited for.
+    libmilter would take SIGTERM itself, notice it seconds later, and return while messages are still being
+    processed. So it runs in a thread of its own: the main thread gets the signal, closes the socket at once, and
+    waits for those messages. Raises ConfigError where it cannot listen.
     """
     Milter.factory = lambda: Session(
         mail=mail, sessions=sessions, metrics=metrics, spool_directory=spool_directory, max_seconds=max_seconds
@@ -259,8 +265,43 @@ def serve(
     Milter.set_exception_policy(Milter.TEMPFAIL)
     threading.Thread(target=_announce, args=(socket, ready), daemon=True).start()
     threading.Thread(target=_wake, args=(socket, sessions), daemon=True).start()
-    Milter.runmilter("gatepost", socket, timeout=0)
-    return sessions.drain(drain_seconds)
+    ended = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, lambda *_: ended.set())
+    failures: list[Exception] = []
+    threading.Thread(target=_listen, args=(socket, ended, failures), daemon=True).start()
+    ended.wait()
+    if failures:
+        raise ConfigError(f"gateway.socket: the milter cannot listen at {socket}: {failures[0]}")
+    stopping()
+    _close(socket)
+    was_busy = sessions.busy
+    left = sessions.drain(drain_seconds)
+    if was_busy:
+        time.sleep(_LAST_REPLY_SECONDS)
+    return left
+
+
+def _close(socket: str) -> None:
+    """Take no more sessions. libmilter would see that 5 s later, or when the next one comes: so one comes."""
+    closed = threading.Event()
+
+    def knock() -> None:
+        while not closed.wait(_KNOCK_SECONDS):
+            answers(socket)
+
+    threading.Thread(target=knock, daemon=True).start()
+    Milter.stop()
+    closed.set()
+
+
+def _listen(socket: str, ended: threading.Event, failures: list[Exception]) -> None:
+    """Run libmilter until it is stopped."""
+    try:
+        Milter.runmilter("gatepost", socket, timeout=0)
+    except Exception as error:  # noqa: BLE001 - the main thread tells it
+        failures.append(error)
+    ended.set()
 
 
 def _announce(socket: str, ready: Callable[[], None]) -> None:

@@ -22,6 +22,7 @@ from gatepost.transport.answer import Answer, Found, LookUp, NotFound, Refused, 
 MAX_REQUEST = 10_000
 _MAX_DIGITS = len(str(MAX_REQUEST))
 _BACKLOG = 1024
+_TURN = 1.0  # seconds
 _SOCKET_MODE = 0o666  # nothing secret is told here; the directory says who may come
 
 
@@ -29,21 +30,26 @@ class RequestError(ValueError):
     """The client does not speak socketmap."""
 
 
-def serve(path: Path, tables: Mapping[str, LookUp], ready: Callable[[], None]) -> None:
+def serve(
+    path: Path, tables: Mapping[str, LookUp], ready: Callable[[], None], pulse: Callable[[], None] = lambda: None
+) -> None:
     """
-    Serve the tables at a UNIX socket until SIGTERM or SIGINT; calls `ready` once it listens.
+    Serve the tables at a UNIX socket until SIGTERM or SIGINT; calls `ready` once it listens, and `pulse` again and
+    again while it serves.
 
     What was answered is written before it ends. Raises ConfigError where it cannot listen.
     """
     listener = _listen(path)
     try:
-        asyncio.run(_serve(listener, tables, ready))
+        asyncio.run(_serve(listener, tables, ready, pulse))
     finally:
         with contextlib.suppress(OSError):
             path.unlink()
 
 
-async def _serve(listener: socket.socket, tables: Mapping[str, LookUp], ready: Callable[[], None]) -> None:
+async def _serve(
+    listener: socket.socket, tables: Mapping[str, LookUp], ready: Callable[[], None], pulse: Callable[[], None]
+) -> None:
     loop = asyncio.get_running_loop()
     ended = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -52,7 +58,10 @@ async def _serve(listener: socket.socket, tables: Mapping[str, LookUp], ready: C
     server = await loop.create_unix_server(lambda: _Connection(tables, connections), sock=listener)
     try:
         ready()
-        await ended.wait()
+        while not ended.is_set():
+            pulse()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(ended.wait(), _TURN)
     finally:
         server.close()
         for connection in tuple(connections):

@@ -33,7 +33,7 @@ from gatepost.errors import AddressError, CryptoError, GatepostError, WorkerErro
 from gatepost.log import logger
 from gatepost.message.address import Address, parse
 from gatepost.vault.held import key_context
-from gatepost.workers import frames
+from gatepost.workers import frames, notify
 from gatepost.workers.frames import Frame
 
 _AT_ONCE = 4  # decryptions; others wait
@@ -153,6 +153,7 @@ class KeyServer(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
 
     def __init__(self, path: Path, holder: KeyHolder, callers: Callers) -> None:
         """Bind the socket, in the place of one that nobody serves; raises WorkerError."""
+        self._pulse = notify.Pulse()
         self.holder = holder
         self.callers = callers
         _make_room(path)
@@ -161,6 +162,10 @@ class KeyServer(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
         except OSError as error:
             raise WorkerError(f"the key worker cannot listen on {path}: {error.strerror or error}") from error
         path.chmod(0o660)
+
+    def service_actions(self) -> None:
+        """Give a sign of life: socketserver calls this at every turn of its loop."""
+        self._pulse()
 
     def server_close(self) -> None:
         """Stop listening and take the socket away."""
