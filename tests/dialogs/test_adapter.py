@@ -119,6 +119,22 @@ class TestOneMessage:
         assert saw["body"] == hashlib.sha256(b"one\r\ntwo\r\n").hexdigest()
         assert (saw["queue_id"], saw["authenticated"], saw["address"]) == ("QUEUEID", "sue", "127.0.0.1")
 
+    @pytest.mark.parametrize("bad", ["sender", "recipient"])
+    def test_without_a_session_nothing_is_refused_before_the_end(self, milter: Milter, bad: str) -> None:
+        """What has a queue ID at MAIL came without SMTP: its address is refused at the end of the message."""
+        with dialog(milter.path) as talk:
+            talk.connect()
+            talk.macros(b"M", i=b"QUEUEID")
+            talk.mail(b"<s\xff@hosp.test>" if bad == "sender" else b"<sue@hosp.test>")
+            assert talk.rcpt(b"<r\xff@plain.test>" if bad == "recipient" else b"<ann@plain.test>")[0] == "c"
+            assert talk.rcpt(b"<ann@plain.test>")[0] == "c"
+            talk.header(Subject=b" x")
+            talk.macros(b"E", i=b"QUEUEID")
+            (answer,) = talk.end()
+
+        assert (answer[0], answer[1]["smtpcode"]) == ("y", "553")
+        assert answer[1]["text"].startswith("5.1.7 Sender" if bad == "sender" else "5.1.3 Recipient")
+
     def test_edits_in_order(self, milter: Milter) -> None:
         """Header and envelope are edited first; the new body comes last, with nothing between its pieces."""
         exact = (b"<a@plain.test>", b"<Bob.B@Plain.TEST>", b'<"b\\ c"@plain.test>', "<jürgen@plain.test>".encode())

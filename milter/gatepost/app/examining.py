@@ -32,5 +32,5 @@ def examine(settings: Settings) -> list[Finding]:
         *doctor.service_checks(services),
         *checks.postfix_checks(directory, gate(settings), site_of(settings)),
         *alias_checks(directory, settings.gateway.aliases, settings.gateway.internal_domains),
-        *doctor.host_checks(settings.openpgp.gpg),
+        *doctor.host_checks(settings.openpgp.gpg, settings.gateway.max_sessions),
     ]

@@ -113,6 +113,8 @@ class Session(Milter.Base):  # type: ignore[misc] # pymilter has no types
                 listener=self._macro("{daemon_name}"),
                 authenticated=self._macro("{auth_authen}"),
             )
+            # Only what comes without an SMTP session, as by sendmail(1), has a queue ID already.
+            receiving.without_smtp = bool(self._macro("i"))
             receiving.parameters = _texts(parameters)
             receiving.sender = address.parse(sender)
         except BaseException as error:  # noqa: BLE001 - answered at the end of the message
@@ -120,7 +122,12 @@ class Session(Milter.Base):  # type: ignore[misc] # pymilter has no types
         return self._silence(Milter.P_NR_MAIL)
 
     def envrcpt_bytes(self, recipient: bytes, *parameters: bytes) -> int:
-        """RCPT: refuse an address that could not be given back byte for byte, or be read in two ways."""
+        """
+        RCPT: refuse an address that could not be given back byte for byte, or be read in two ways.
+
+        Without an SMTP session it is refused at the end of the message: Postfix would take an earlier refusal for
+        a fault of its own configuration, and keep the message without telling anybody (MILTER_README).
+        """
         receiving = self._current()
         if isinstance(receiving.fault, AddressError):
             return self._refuse("5.1.7", f"Sender refused: {receiving.fault}", recipient)
@@ -167,6 +174,8 @@ class Session(Milter.Base):  # type: ignore[misc] # pymilter has no types
         try:
             queue_id = self._macro("i")
             receiving = self._current()
+            if receiving.refusal is not None:
+                return self._answer_refusal(*receiving.refusal)
             survey = receiving.surveyed()
             budget = Budget(self._max_seconds, keepalive=self.progress)
             return self._perform(self._mail.process(receiving.transaction(queue_id), survey, budget))
@@ -222,6 +231,13 @@ class Session(Milter.Base):  # type: ignore[misc] # pymilter has no types
     def _refuse(self, enhanced: str, text: str, recipient: bytes) -> int:
         named = recipient.decode("ascii", "backslashreplace")
         logger.warning("a recipient was refused", queue_id=self._macro("i"), recipient=named, cause=text)
+        receiving = self._current()
+        if receiving.without_smtp:
+            receiving.refusal = receiving.refusal or (enhanced, text)
+            return _CONTINUE
+        return self._answer_refusal(enhanced, text)
+
+    def _answer_refusal(self, enhanced: str, text: str) -> int:
         self.setreply("553", enhanced, _reply_line(text))
         return int(Milter.REJECT)
 

@@ -18,7 +18,19 @@ from gatepost.message.transaction import Client, Recipient, Transaction
 class Receiving:
     """What has come so far of one message."""
 
-    __slots__ = ("_frozen", "client", "fault", "fields", "parameters", "recipients", "sender", "spool", "survey")
+    __slots__ = (
+        "_frozen",
+        "client",
+        "fault",
+        "fields",
+        "parameters",
+        "recipients",
+        "refusal",
+        "sender",
+        "spool",
+        "survey",
+        "without_smtp",
+    )
 
     def __init__(self, spool_directory: Path) -> None:
         self.client = Client()
@@ -30,6 +42,8 @@ class Receiving:
         self.survey: Survey | None = None
         self.fault: BaseException | None = None
         self._frozen: tuple[Field, ...] | None = None
+        self.without_smtp = False
+        self.refusal: tuple[str, str] | None = None  # enhanced status code and text
 
     @property
     def needs_body(self) -> bool:

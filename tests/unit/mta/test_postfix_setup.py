@@ -133,6 +133,7 @@ class TestApply:
         services = _apply(directory, gate)
 
         assert services["2525 smtpd"].options["smtpd_milters"] == "$gatepost_milter"
+        assert {way.passes for way in checks.ways_in(directory, gate)} == {"yes"}
 
     def test_every_cleanup_in_use_gets_one_behind_it(self, directory: Path, gate: Gate) -> None:
         """

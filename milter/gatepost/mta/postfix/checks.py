@@ -5,7 +5,7 @@ The checks of a Postfix: does all mail pass Gatepost, and does nothing else in i
 import smtplib
 import ssl
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,30 +13,11 @@ from pathlib import Path
 from gatepost.errors import ConfigError
 from gatepost.message.direction import Site
 from gatepost.mta.finding import Finding, fail, ok, warn
-from gatepost.mta.postfix import behind, changes, files, filters
+from gatepost.mta.postfix import behind, changes, files, filters, setting_checks
 from gatepost.mta.postfix.entrances import PARAMETERS, Entrance, entrances_of
 from gatepost.mta.postfix.gate import Gate
-from gatepost.mta.postfix.mastercf import Service, services_of
-from gatepost.mta.postfix.own_services import grown
+from gatepost.mta.postfix.mastercf import services_of
 
-_BCC = ("always_bcc", "sender_bcc_maps", "recipient_bcc_maps")
-_FORWARDING = ("forward_path", "luser_relay")
-_ROUTING = {"allow_percent_hack": "user%elsewhere@here", "swap_bangpath": "elsewhere!user@here"}
-_PARAMETERS = (
-    *PARAMETERS,
-    *_BCC,
-    *_FORWARDING,
-    *_ROUTING,
-    "queue_directory",
-    "mail_owner",
-    "mydestination",
-    "milter_default_action",
-    "enable_original_recipient",
-    "smtputf8_enable",
-    "mailbox_size_limit",
-    "message_strip_characters",
-    "smtpd_forbid_bare_newline",
-)
 _TIMEOUT = 10.0
 _REFUSED_FOR_GOOD = range(500, 600)
 
@@ -56,7 +37,7 @@ def postfix_checks(directory: Path, gate: Gate, site: Site) -> Iterator[Finding]
     """Run all checks of the Postfix configured in `directory`, for a site whose domains are `site`'s."""
     try:
         current = files.read_configuration(directory)
-        values = current.values(_PARAMETERS, expand=True)
+        values = current.values((*PARAMETERS, *setting_checks.PARAMETERS, "mail_owner"), expand=True)
     except ConfigError as error:
         yield from (fail("Postfix's configuration", fault) for fault in error.diagnostics())
         return
@@ -67,10 +48,7 @@ def postfix_checks(directory: Path, gate: Gate, site: Site) -> Iterator[Finding]
                 f"mail by {way.service} (listener {way.listener}) passes Gatepost by",
                 "`gatepost setup postfix --apply`, or name the listener in [gateway] exempt_listeners",
             )
-    yield from _bcc_checks(values, gate)
-    yield from _setting_checks(values)
-    yield from _routing_checks(values, services_of(current.master))
-    yield from _local_checks(values, site)
+    yield from setting_checks.setting_checks(directory, values, services_of(current.master), gate, site)
     yield from _socket_checks(gate, values["mail_owner"])
     for address in gate.listeners.values():
         yield _listener_check(address, gate)
@@ -80,8 +58,10 @@ def ways_in(directory: Path, gate: Gate) -> list[WayIn]:
     """List every way mail enters this Postfix, as it is configured now."""
     current = files.read_configuration(directory)
     values = current.values((*PARAMETERS, "queue_directory"), expand=True)
-    raw = current.values(("gatepost_milter",), expand=True)["gatepost_milter"]
-    names = [name for name in (raw, *_names(gate, Path(values["queue_directory"]))) if name]
+    ours = current.values(("gatepost_milter",), expand=True)["gatepost_milter"]
+    names = _names(gate, Path(values["queue_directory"]))
+    if any(name in ours for name in names):
+        names += ["$gatepost_milter", "${gatepost_milter}", "$(gatepost_milter)"]  # in a service's own options
     found = entrances_of(services_of(current.master), values, gate)
     guarded = [way for way in found if way.listener not in gate.exempt]
     behind_filters = not list(filters.faults(guarded, gate)) and all(
@@ -136,62 +116,6 @@ def _apply(directory: Path, gate: Gate) -> None:
     with files.locked(directory):
         planned, _ = changes.to_apply(directory, gate)
         files.write(planned)
-
-
-def _bcc_checks(values: Mapping[str, str], gate: Gate) -> Iterator[Finding]:
-    """Check that no copies go past us; behind alias expansion their recipients are judged as any others."""
-    for name in _BCC:
-        if values[name] and gate.behind is None:
-            yield fail(
-                f"{name} = {values[name]} copies mail past Gatepost, in clear",
-                "remove it; an archive that takes mail before Gatepost does the same",
-            )
-
-
-def _setting_checks(values: Mapping[str, str]) -> Iterator[Finding]:
-    if values["enable_original_recipient"] != "yes":
-        yield fail("enable_original_recipient = no: recipients cannot be taken off a message", "set it to yes")
-    if values["milter_default_action"] in {"accept", "quarantine"}:
-        yield warn(
-            f"milter_default_action = {values['milter_default_action']} lets mail pass your other milters unseen",
-            "set it to tempfail; Gatepost's own milter has tempfail in any case",
-        )
-    if values["smtpd_forbid_bare_newline"] in {"", "no"}:
-        yield warn("smtpd_forbid_bare_newline = no: smuggled messages are possible", "set it to normalize")
-    if "\\0" not in values["message_strip_characters"]:
-        yield warn("NUL bytes in headers hide what follows from milters", "set message_strip_characters = \\0")
-    if values["smtputf8_enable"] == "no":
-        yield warn("smtputf8_enable = no: internationalised addresses are refused", "set it to yes")
-
-
-def _routing_checks(values: Mapping[str, str], services: Sequence[Service]) -> Iterator[Finding]:
-    """Check that no address is read as a route, by main.cf or by a service's own options."""
-    for name, form in _ROUTING.items():
-        places = [("main.cf", values[name])]
-        places += [(f"master.cf, service {one.name}", one.options.get(name, "no")) for one in services]
-        for place, value in places:
-            if value.lower() != "no":
-                yield fail(
-                    f"{name} = {value} ({place}): {form} goes to a domain that Gatepost did not judge",
-                    "`gatepost setup postfix --apply`" if place == "main.cf" else "take the option out",
-                )
-
-
-def _local_checks(values: Mapping[str, str], site: Site) -> Iterator[Finding]:
-    local = {word.lower() for word in values["mydestination"].replace(",", " ").split()}
-    served = sorted(name for name in local if site.is_internal_domain(name))
-    limit, mailbox = int(values["message_size_limit"] or 0), int(values["mailbox_size_limit"] or 0)
-    if mailbox and mailbox < limit:
-        yield warn(f"mailbox_size_limit = {mailbox} is below message_size_limit", f"set it to {grown(limit)} or 0")
-    if not served:
-        yield ok("local(8) delivers for no internal domain")
-        return
-    for name in _FORWARDING:
-        if values[name]:
-            yield fail(
-                f"{name} is set, and local(8) serves {', '.join(served)}: mail may be forwarded out in clear",
-                f"set `{name} =`, and write forwards into alias maps, which Gatepost asks",
-            )
 
 
 def _socket_checks(gate: Gate, mail_owner: str) -> Iterator[Finding]:

@@ -8,6 +8,7 @@ What is done, unless Gatepost stands behind alias expansion (see `behind`):
   * every smtpd has a listener name, and a cleanup behind it that lets encrypted mail grow;
   * an entrance whose mail goes to a filter is left without Gatepost: mail passes it behind the filter (see
     `filters`);
+  * a bare newline ends no message, where this Postfix can refuse that: nothing is smuggled past the decision;
   * Postfix reads no `user%elsewhere@here` and `elsewhere!user@here` as a route: it would go to a domain that
     was not judged;
   * the re-injection listeners and the TLS route are added (see `own_services`).
@@ -38,6 +39,8 @@ _SURROUNDINGS = (
     "compatibility_level",
     "smtp_tls_CAfile",
     "canonical_classes",
+    "smtpd_forbid_bare_newline",
+    "smtpd_forbid_bare_newline_reject_code",  # a Postfix without it knows yes and no alone
     *entrances.PARAMETERS,
 )
 _COPIED = ("smtpd_milters", "non_smtpd_milters", "milter_header_checks", "smtp_header_checks")
@@ -90,19 +93,24 @@ def with_gatepost(admins: Configuration, gate: Gate) -> Setup:
     else:
         added += _behind(gate, gate.behind, around, copied["smtpd_milters"], queue_directory)
     return Setup(
-        main=with_settings(admins.main, _settings(gate, copied, queue_directory)),
+        main=with_settings(admins.main, _settings(gate, expanded, copied, queue_directory)),
         master=with_edits(admins.master, edits, added),
         maps=_maps(gate),
         notes=tuple(_notes(edits, ways_in)),
     )
 
 
-def _settings(gate: Gate, copied: Mapping[str, str], queue_directory: Path) -> dict[str, str]:
+def _settings(
+    gate: Gate, expanded: Mapping[str, str], copied: Mapping[str, str], queue_directory: Path
+) -> dict[str, str]:
     settings = {"gatepost_milter": _milter(gate, queue_directory)}
     for name in ("smtpd_milters", "non_smtpd_milters"):
         settings[name] = _with_ours(copied[name]) if gate.behind is None else behind.parted(copied[name])[0]
     if gate.behind is not None:
         settings[f"{behind.TRANSPORT}_destination_recipient_limit"] = "0"  # one message stays one
+    if expanded["smtpd_forbid_bare_newline"] == "no":
+        can_mend = bool(expanded["smtpd_forbid_bare_newline_reject_code"])
+        settings["smtpd_forbid_bare_newline"] = "normalize" if can_mend else "yes"
     return settings | {"allow_percent_hack": "no", "swap_bangpath": "no"}
 
 

@@ -1,0 +1,178 @@
+"""The doctor's checks of the host and the site's files: each is red where something is wrong, and green again."""
+
+import shutil
+import socket
+import sys
+from collections.abc import Callable, Iterable
+from importlib import metadata
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from gatepost.mta import doctor, libmilter
+from gatepost.mta.finding import Finding, Status
+from gatepost.mta.postfix import postconf
+
+
+class _Usage(NamedTuple):
+    total: int
+    used: int
+    free: int
+
+
+def _one(findings: Iterable[Finding], word: str) -> Finding:
+    (found,) = (one for one in findings if word in one.what)
+    return found
+
+
+def _host(word: str, gpg: str = "gpg", max_sessions: int = 200) -> Finding:
+    return _one(doctor.host_checks(gpg, max_sessions), word)
+
+
+def _program(folder: Path, said: str) -> str:
+    """Make a program that prints what gpg --version prints."""
+    file = folder / "gpg-of-the-test"
+    file.write_text(f"#!/bin/sh\necho 'gpg (GnuPG) {said}'\n")
+    file.chmod(0o755)
+    return str(file)
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(
+    ("version", "status"), [("2.2.7", Status.FAIL), ("2.2.8", Status.OK), ("2.4.0", Status.OK)]
+)
+def test_gnupg(tmp_path: Path, version: str, status: Status) -> None:
+    """GnuPG must be one that refuses messages without integrity protection."""
+    found = _host("GnuPG", _program(tmp_path, version))
+
+    assert (found.what, found.status) == (f"GnuPG {version}", status)
+    assert status is Status.OK or found.remedy == "install GnuPG 2.2.8 or later"
+
+
+@pytest.mark.real
+def test_no_gnupg(tmp_path: Path) -> None:
+    """A gpg that is not there is a failure, not a traceback."""
+    assert _host("GnuPG", str(tmp_path / "none")).status is Status.FAIL
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(("version", "status"), [("3.10.13 (main)", Status.FAIL), ("3.11.0", Status.OK)])
+def test_python(monkeypatch: pytest.MonkeyPatch, version: str, status: Status) -> None:
+    """Python must be 3.11 or later."""
+    monkeypatch.setattr(sys, "version", version)
+
+    assert _host("Python").status is status
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(
+    ("version", "status"), [("3.3.20", Status.FAIL), ("3.4.0", Status.OK), ("3.11.1", Status.OK)]
+)
+def test_postfix(monkeypatch: pytest.MonkeyPatch, version: str, status: Status) -> None:
+    """Postfix must know smtpd_tls_chain_files."""
+    monkeypatch.setattr(postconf, "version", lambda: version)
+
+    assert _host("Postfix").status is status
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(("version", "status"), [("1.0.4", Status.FAIL), ("1.0.5", Status.OK)])
+def test_pymilter(monkeypatch: pytest.MonkeyPatch, version: str, status: Status) -> None:
+    """Pymilter must be one that works with this Python."""
+    monkeypatch.setattr(metadata, "version", lambda _: version)
+
+    assert _host("pymilter").status is status
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(
+    ("polls", "sessions", "status"), [(True, 1000, Status.OK), (False, 1000, Status.FAIL), (False, 300, Status.OK)]
+)
+def test_libmilter(monkeypatch: pytest.MonkeyPatch, *, polls: bool, sessions: int, status: Status) -> None:
+    """A build that waits by select() bears few sessions: fewer must be allowed."""
+    monkeypatch.setattr(libmilter, "build", lambda: libmilter.Build(Path("/lib/libmilter.so"), polls))
+
+    found = _host("libmilter", max_sessions=sessions)
+
+    assert found.status is status
+    assert status is Status.OK or found.remedy.endswith("[gateway] max_sessions = 300")
+
+
+@pytest.mark.parametrize(("call", "polls"), [(b"poll", True), (b"select", False)])
+def test_the_build_is_read_from_the_library(tmp_path: Path, call: bytes, *, polls: bool) -> None:
+    """The build is told by what the loaded library takes from libc."""
+    library = tmp_path / "libmilter.so.1"
+    library.write_bytes(b"\x7fELF\0strlen\0" + call + b"\0other\0")
+    maps = tmp_path / "maps"
+    maps.write_text(f"7f00-7f01 r-xp 0 08:01 1    {library}\n7f02-7f03 r-xp 0 08:01 2    /lib/libc.so.6\n")
+
+    assert libmilter.build(maps) == libmilter.Build(library, polls)
+
+
+@pytest.mark.real
+def test_the_build_under_us() -> None:
+    """Whatever libmilter is installed, its build can be told."""
+    assert libmilter.build().file.exists()
+
+
+def test_secrets(tmp_path: Path) -> None:
+    """A secret that others may read fails; its remedy, a command, and its repair make it well."""
+    secret = tmp_path / "keys"
+    secret.write_bytes(b"x")
+    (tmp_path / "vault.pub").touch(mode=0o644)
+    secret.chmod(0o640)
+
+    (found,) = doctor.secret_checks(tmp_path)
+    assert (found.status, found.remedy) == (Status.FAIL, f"chmod 600 {secret}")
+    assert found.repair is not None
+    found.repair()
+
+    (found,) = doctor.secret_checks(tmp_path)
+    assert found.status is Status.OK
+    (found,) = doctor.secret_checks(tmp_path / "none")
+    assert found.status is Status.FAIL
+
+
+@pytest.mark.parametrize(
+    ("free", "status"), [(99 << 20, Status.FAIL), (500 << 20, Status.WARN), (2 << 30, Status.OK)]
+)
+def test_room(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, free: int, status: Status) -> None:
+    """Too little room is told before mail is put off."""
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: _Usage(1, 1, free))
+
+    (found,) = doctor.folder_checks({"spool": tmp_path})
+
+    assert found.status is status
+
+
+def test_no_folder(tmp_path: Path) -> None:
+    """A directory that is not there is named."""
+    (found,) = doctor.folder_checks({"spool": tmp_path / "none"})
+
+    assert (found.status, "none" in found.what) == (Status.FAIL, True)
+
+
+def _unix(folder: Path) -> tuple[socket.socket, str]:
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(folder / "s"))
+    return listener, f"unix:{folder}/s"
+
+
+def _inet(_: Path) -> tuple[socket.socket, str]:
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    return listener, f"inet:{listener.getsockname()[1]}@127.0.0.1"
+
+
+@pytest.mark.parametrize("make", [_unix, _inet])
+def test_services(tmp_path: Path, make: Callable[[Path], tuple[socket.socket, str]]) -> None:
+    """A service that does not answer is named with what starts it."""
+    listener, address = make(tmp_path)
+    with listener:
+        (found,) = doctor.service_checks({"keys": address})
+        assert (found.status, "gatepost run keys" in found.remedy) == (Status.FAIL, True)
+
+        listener.listen()
+        (found,) = doctor.service_checks({"keys": address})
+        assert found.status is Status.OK
