@@ -84,6 +84,16 @@ def test_password_is_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "hush" not in Database("postgresql+psycopg://gatepost:hush@db.test/gatepost").name
 
 
+@pytest.mark.parametrize("url", ["postgresql+psycopg://gatepost:pass@word:x/y@db.test/d", "oracle://x:word@h"])
+def test_an_unusable_url_is_not_told(url: str) -> None:
+    """A password that makes a URL unreadable does not stand in the error, nor behind it."""
+    with pytest.raises(ConfigError, match=r"database\.url") as caught:
+        Database(url)
+
+    assert "word" not in str(caught.value)
+    assert caught.value.__cause__ is None
+
+
 @pytest.mark.parametrize(
     "url", ["", "nonsense", "mysql://h/d", "sqlite://", "sqlite:///relative.db", "oracle://x"]
 )

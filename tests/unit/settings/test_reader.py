@@ -30,6 +30,19 @@ def faults(path: Path) -> list[str]:
     return [fault.removeprefix(f"{path}: ") for fault in refused.value.faults]
 
 
+@pytest.mark.parametrize(
+    "url",
+    ["postgres://gatepost:secret-word@h/d", "postgresql://h/d?password=secret-word", "mysql://x:secret-word@h"],
+)
+def test_a_wrong_database_url_shows_no_password(write: Write, url: str) -> None:
+    """What is wrong with a URL is told without its password."""
+    (fault,) = faults(write(f'{MINIMAL}[database]\nurl = "{url}"\n'))
+
+    assert fault.startswith("[database] url: ")
+    assert "postgresql+psycopg://" in fault
+    assert "secret-word" not in fault
+
+
 def test_only_the_internal_domains_have_no_default(write: Write) -> None:
     """One key makes a site; all others have defaults."""
     settings = read(write(MINIMAL))

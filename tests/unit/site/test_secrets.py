@@ -38,6 +38,39 @@ def test_only_public_halves_may_be_read_by_others(directory: Path) -> None:
     }
 
 
+class TestDatabasePassword:
+    """The password of a PostgreSQL database, which a site may have."""
+
+    def test_there_may_be_none(self, directory: Path) -> None:
+        """A site whose server believes the system's users needs none."""
+        assert secrets.read_password(directory) == ""
+
+    @pytest.mark.parametrize("octets", [b"hush hush\n", b"hush hush"])
+    def test_one_line(self, directory: Path, octets: bytes) -> None:
+        """It is the file's one line, without the line's end."""
+        secrets.write_new(directory / "database", octets, 0o600)
+        assert secrets.read_password(directory) == "hush hush"
+
+    def test_as_a_credential(self, directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A service gets it from systemd, and needs no right to the file."""
+        (tmp_path / "database").write_bytes(b"from systemd")
+        monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+        assert secrets.read_password(directory) == "from systemd"
+
+    @pytest.mark.parametrize("octets", [b"", b"\n", b"two\nlines\n", b"\xff"])
+    def test_no_password(self, directory: Path, octets: bytes) -> None:
+        """A file that holds none is a fault that says what it should hold."""
+        secrets.write_new(directory / "database", octets, 0o600)
+        with pytest.raises(ConfigError, match=r"database: holds no password; write it there"):
+            secrets.read_password(directory)
+
+    def test_others_may_not_read_it(self, directory: Path) -> None:
+        """As for every secret."""
+        secrets.write_new(directory / "database", b"hush", 0o644)
+        with pytest.raises(ConfigError, match="chmod 600"):
+            secrets.read_password(directory)
+
+
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o620])
 def test_a_secret_that_others_may_use_is_refused(directory: Path, mode: int) -> None:
     """A secret open to its group or others is a fault of the site, with the command that mends it."""
