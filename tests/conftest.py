@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from lab.gpg import Gpg
 from lab.place import short_folder
 from lab.postgresql import PostgreSQL
@@ -13,6 +14,9 @@ from lab.town import Town, town
 
 from gatepost.db import schema
 from gatepost.db.engine import Database
+
+settings.register_profile("gatepost", deadline=None)  # a busy host is no fault
+settings.load_profile("gatepost")
 
 ENGINES = ("sqlite", pytest.param("postgresql", marks=pytest.mark.real))
 """What a fixture takes for `params` whose tests run on both engines."""

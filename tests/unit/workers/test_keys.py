@@ -6,6 +6,8 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import IO
@@ -16,7 +18,9 @@ from lab.wait import until
 
 from gatepost.crypto import seal
 from gatepost.crypto.openpgp import Decrypted, Verification, private_context
+from gatepost.crypto.proof import Prover
 from gatepost.directory.key import Key, Trust, owners
+from gatepost.directory.stamp import NOTHING, Stamp
 from gatepost.errors import CryptoError, StorageError, WorkerError
 from gatepost.message.address import Address, parse
 from gatepost.message.body import MemoryBody, Spool
@@ -441,3 +445,27 @@ def test_threads_share_a_client(client: KeyClient) -> None:
         thread.join()
 
     assert wrong == []
+
+
+def test_stamps_are_proven_by_the_worker_alone(client: KeyClient) -> None:
+    """The client asks which stamps are the worker's; a stamp of another key, or a changed one, is none."""
+    now = datetime(2026, 5, 1, tzinfo=UTC)
+    draft = Stamp("gw", 1, now, 1, 1, bytes(32), NOTHING)
+    good = replace(draft, code=Prover(KEYS_PRIVATE).code(draft.statement()))
+    others = [
+        replace(draft, code=Prover(VAULT_PRIVATE).code(draft.statement())),
+        replace(good, last=2),
+        replace(good, code=b""),
+        replace(good, code=good.code + b"x"),
+    ]
+
+    assert client.prove([good, *others]) == (True, False, False, False, False)
+    assert client.prove([]) == ()
+    assert client.heads() == {}
+
+
+def test_a_stranger_may_not_ask_for_proofs() -> None:
+    """Who may not have mail opened nor copies released is told nothing about the record either."""
+    callers = Callers(open=frozenset({1001}), release=frozenset({1002}))
+
+    assert [callers.may(user, "prove") for user in (1001, 1002, 1003)] == [True, True, False]
