@@ -80,7 +80,9 @@ class KeyClient:
 
     def prove(self, stamps: Sequence[Stamp]) -> tuple[bool, ...]:
         """Ask of each stamp whether the key worker made it; raises WorkerError."""
-        pairs = b"".join(one.statement() + one.code.rjust(DIGEST, b"\0")[:DIGEST] for one in stamps)
+        # A code of another length is none: zeros stand for it.
+        codes = [one.code if len(one.code) == DIGEST else bytes(DIGEST) for one in stamps]
+        pairs = b"".join(one.statement() + code for one, code in zip(stamps, codes, strict=True))
         found = self._ask({"op": "prove"}, pairs).payload
         if len(found) != len(stamps):
             raise WorkerError("the key worker did not answer for each stamp")
