@@ -4,12 +4,13 @@ The milter, served.
 
 import gc
 import os
+import resource
 from collections.abc import Callable
 
 from gatepost.app.gateway import gateway_of, journal_of
 from gatepost.app.monitoring import monitor_of
 from gatepost.app.store import open_database, quarantine_of
-from gatepost.errors import WorkerError
+from gatepost.errors import ConfigError, WorkerError
 from gatepost.gateway.gateway import Gateway
 from gatepost.mta import adapter, probe
 from gatepost.mta.sessions import Sessions
@@ -19,10 +20,13 @@ from gatepost.workers import notify
 
 _DRAIN_SECONDS = 20.0
 _PROOF_SECONDS = 10.0
+_DESCRIPTORS = 4  # of a session: its own, two files, and a connection to where its copies go
+_DESCRIPTORS_BESIDE = 200
 
 
 def serve_milter(settings: Settings, ready: Callable[[], None]) -> None:
     """Serve the milter until SIGTERM; messages under way are finished, or put off, before the process ends."""
+    _allow_descriptors(settings.gateway.max_sessions)
     database = open_database(settings)
     sessions = Sessions(settings.gateway.max_sessions)
     monitor = monitor_of(settings, database, sessions)
@@ -54,6 +58,19 @@ def serve_milter(settings: Settings, ready: Callable[[], None]) -> None:
     gateway.close()
     # libmilter's threads may still be waiting for idle mail servers: the interpreter must not tidy up under them.
     os._exit(1 if cut_off else 0)
+
+
+def _allow_descriptors(sessions: int) -> None:
+    """Raise the limit of open files to what sessions may need; raises ConfigError where the host forbids it."""
+    needed = sessions * _DESCRIPTORS + _DESCRIPTORS_BESIDE
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and needed > hard:
+        raise ConfigError(
+            f"gateway.max_sessions = {sessions} may need {needed} open files, and this host allows {hard}: "
+            "raise LimitNOFILE (ulimit -n), or take fewer sessions"
+        )
+    if soft != resource.RLIM_INFINITY and needed > soft:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
 
 
 def _begin(settings: Settings, gateway: Gateway, ready: Callable[[], None]) -> None:
