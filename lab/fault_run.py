@@ -126,7 +126,7 @@ def _line_up(site: FaultSite, cells: Sequence[Cell], tries: Tries, *, killed: bo
 @contextmanager
 def _fault(site: FaultSite, fault: str) -> Iterator[None]:
     """Strike, and end the fault again."""
-    strike, lift = _faults(site)[fault]
+    strike, lift = faults_of(site)[fault]
     strike()
     try:
         yield
@@ -134,7 +134,7 @@ def _fault(site: FaultSite, fault: str) -> Iterator[None]:
         lift()
 
 
-def _faults(site: FaultSite) -> dict[str, tuple[Callable[[], None], Callable[[], None]]]:
+def faults_of(site: FaultSite) -> dict[str, tuple[Callable[[], None], Callable[[], None]]]:
     """Give what begins and what ends each fault."""
     gatepost, disk = site.town.site, site.disk
     vault, spool = gatepost.folder / "vault", gatepost.folder / "spool"

@@ -6,6 +6,7 @@ Nothing here uses the product's code, so what it decrypts is proof.
 
 import re
 import subprocess
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,6 +98,22 @@ class Gpg:
         signers = tuple(re.findall(r"^\[GNUPG:\] VALIDSIG (\S+)", status, re.MULTILINE))
         opened = re.search(r"^\[GNUPG:\] DECRYPTION_KEY \S+ (\S+)", status, re.MULTILINE)
         return Decrypted(output.stdout, signers, opened[1] if opened else "")
+
+    def decrypt_all(self, messages: Sequence[bytes]) -> list[bytes]:
+        """Decrypt many in one run; raises RuntimeError unless gpg calls every one of them decrypted."""
+        with tempfile.TemporaryDirectory(dir=self.folder) as name:
+            folder = Path(name)
+            files = [folder / f"{number}.asc" for number in range(len(messages))]
+            for file, message in zip(files, messages, strict=True):
+                file.write_bytes(message)
+            status_file = folder / "status"
+            output = self.run("--status-file", str(status_file), "--decrypt-files", *map(str, files), check=False)
+            done = status_file.read_text().count("[GNUPG:] DECRYPTION_OKAY") if files else 0
+            if done != len(files):
+                raise RuntimeError(
+                    f"gpg decrypted {done} of {len(files)}: {output.stderr.decode(errors='replace')}"
+                )
+            return [file.with_suffix("").read_bytes() for file in files]
 
     def recipients(self, data: bytes) -> int:
         """Count the keys that an armoured message is encrypted to."""

@@ -25,6 +25,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from lab.shared_tls import SharedTls
 from lab.trap import Answer, Passing, Watch
 
 _TO_MILTER = {
@@ -38,6 +39,8 @@ _FROM_MILTER = {
 }  # fmt: skip
 _numbers = itertools.count(1)
 
+Wire = socket.socket | SharedTls
+
 
 class _Proxy:
     """What both proxies share: a listener, two threads per connection, and a clean end."""
@@ -45,7 +48,7 @@ class _Proxy:
     def __init__(self, watch: Watch, listener: socket.socket) -> None:
         self._watch = watch
         self._listener = listener
-        self._open: set[socket.socket] = set()
+        self._open: set[Wire] = set()
         self._messages: dict[int, str] = {}
 
     def start(self) -> Self:
@@ -69,11 +72,11 @@ class _Proxy:
                 return
             threading.Thread(target=self._serve, args=(near, next(_numbers)), daemon=True).start()
 
-    def _serve(self, near: socket.socket, number: int) -> None:
+    def _serve(self, accepted: socket.socket, number: int) -> None:
         try:
-            near, far = self._join(near)
+            near, far = self._join(accepted)
         except OSError:
-            near.close()
+            accepted.close()
             return
         self._open |= {near, far}
         back = threading.Thread(target=self._pump, args=(far, near, number, False), daemon=True)
@@ -85,7 +88,7 @@ class _Proxy:
         near.close()
         far.close()
 
-    def _pump(self, source: socket.socket, target: socket.socket, number: int, towards: bool) -> None:  # noqa: FBT001
+    def _pump(self, source: Wire, target: Wire, number: int, towards: bool) -> None:  # noqa: FBT001
         try:
             self._forward(source, target, number, towards)
         except (OSError, EOFError, ValueError):
@@ -99,7 +102,7 @@ class _Proxy:
         for one in tuple(self._open):
             _cut(one)
 
-    def _pass(self, step: str, number: int, source: socket.socket, send: Callable[[], None]) -> None:
+    def _pass(self, step: str, number: int, source: Wire, send: Callable[[], None]) -> None:
         """Forward a step unless the watcher wants otherwise; `source` is who sent it."""
         message = self._messages.get(number, "")
         action = self._watch.pass_by(Passing(step, number, message, forwarded=False))
@@ -110,10 +113,10 @@ class _Proxy:
         send()
         self._watch.pass_by(Passing(step, number, message, forwarded=True))
 
-    def _join(self, near: socket.socket) -> tuple[socket.socket, socket.socket]:
+    def _join(self, near: socket.socket) -> tuple[Wire, Wire]:
         raise NotImplementedError
 
-    def _forward(self, source: socket.socket, target: socket.socket, number: int, towards: bool) -> None:  # noqa: FBT001
+    def _forward(self, source: Wire, target: Wire, number: int, towards: bool) -> None:  # noqa: FBT001
         raise NotImplementedError
 
     def __enter__(self) -> Self:
@@ -137,12 +140,12 @@ class MilterProxy(_Proxy):
         super().__init__(watch, listener)
         self._target = target
 
-    def _join(self, near: socket.socket) -> tuple[socket.socket, socket.socket]:
+    def _join(self, near: socket.socket) -> tuple[Wire, Wire]:
         far = socket.socket(socket.AF_UNIX)
         far.connect(str(self._target))
         return near, far
 
-    def _forward(self, source: socket.socket, target: socket.socket, number: int, towards: bool) -> None:  # noqa: FBT001
+    def _forward(self, source: Wire, target: Wire, number: int, towards: bool) -> None:  # noqa: FBT001
         arrow, names = (">", _TO_MILTER) if towards else ("<", _FROM_MILTER)
         stream = source.makefile("rb")
         while True:
@@ -174,14 +177,12 @@ class ListenerProxy(_Proxy):
         self._last: dict[int, str] = {}
         self._names: dict[int, str] = {}
 
-    def _join(self, near: socket.socket) -> tuple[socket.socket, socket.socket]:
+    def _join(self, near: socket.socket) -> tuple[Wire, Wire]:
         near.settimeout(30)
         far = self._far.wrap_socket(socket.create_connection(("127.0.0.1", self._target)))
-        wrapped = self._near.wrap_socket(near, server_side=True)
-        wrapped.settimeout(None)
-        return wrapped, far
+        return SharedTls(self._near.wrap_socket(near, server_side=True)), SharedTls(far)
 
-    def _forward(self, source: socket.socket, target: socket.socket, number: int, towards: bool) -> None:  # noqa: FBT001
+    def _forward(self, source: Wire, target: Wire, number: int, towards: bool) -> None:  # noqa: FBT001
         stream = source.makefile("rb")
         while line := stream.readline():
             send = functools.partial(target.sendall, line)
@@ -206,9 +207,7 @@ class ListenerProxy(_Proxy):
     def _step(self, arrow: str, number: int) -> str:
         return f"{self._names.get(number, 'smtp')}{arrow}{self._last.get(number, 'CONNECT')}"
 
-    def _content(
-        self, readline: Callable[[], bytes], source: socket.socket, target: socket.socket, number: int
-    ) -> None:
+    def _content(self, readline: Callable[[], bytes], source: Wire, target: Wire, number: int) -> None:
         while (line := readline()) != b".\r\n":
             if not line:
                 raise EOFError
@@ -216,7 +215,7 @@ class ListenerProxy(_Proxy):
         self._last[number] = "DOT"
         self._pass(self._step(">", number), number, source, functools.partial(target.sendall, line))
 
-    def _reply(self, line: bytes, source: socket.socket, send: Callable[[], None], number: int) -> None:
+    def _reply(self, line: bytes, source: Wire, send: Callable[[], None], number: int) -> None:
         if line[3:4] == b"-":
             send()
         else:
@@ -235,6 +234,6 @@ def _exactly(data: bytes, count: int) -> bytes:
     return data
 
 
-def _cut(connection: socket.socket) -> None:
+def _cut(connection: Wire) -> None:
     with contextlib.suppress(OSError):
         connection.shutdown(socket.SHUT_RDWR)

@@ -97,17 +97,17 @@ class Spool:
                 self._spill()
         else:
             self._file.write(chunk)
+            self._file.flush()  # a full disk shows now, and not when a copy is half sent
 
     def _spill(self) -> None:
         self._file = tempfile.TemporaryFile(dir=self._directory, prefix="body-")  # noqa: SIM115 - closed in close()
         self._file.writelines(self._pieces)
+        self._file.flush()
         self._pieces.clear()
 
     @property
     def file(self) -> IO[bytes] | None:
-        """The unlinked file, flushed, where the body is too large for memory; else None."""
-        if self._file is not None:
-            self._file.flush()
+        """The unlinked file where the body is too large for memory; else None."""
         return self._file
 
     def chunks(self) -> Iterator[bytes]:
@@ -123,7 +123,6 @@ class Spool:
         """Read all of it into memory."""
         if self._file is None:
             return self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
-        self._file.flush()
         return os.pread(self._file.fileno(), self.size, 0)
 
     def close(self) -> None:

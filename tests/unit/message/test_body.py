@@ -31,6 +31,17 @@ def test_a_large_body_leaves_no_name_behind(tmp_path: Path) -> None:
     spool.close()
 
 
+def test_what_was_written_is_with_the_system(tmp_path: Path) -> None:
+    """A full disk shows while a body is written, never later, when part of the message has gone already."""
+    spool = Spool(tmp_path)
+    spool.write(b"x" * (MEMORY_LIMIT + 1))
+    spool.write(b"y")
+
+    assert spool.file is not None
+    assert spool.size == os.fstat(spool.file.fileno()).st_size
+    spool.close()
+
+
 def test_memory_body_chunks_join_to_the_whole() -> None:
     """A body in memory is cut into pieces that join to it."""
     data = os.urandom(200_000)
