@@ -4,7 +4,7 @@ A copy of this host, and in it Gatepost's services as systemd would start them, 
 The copy is an overlay over the host's files in a mount namespace: users, /etc and /var may be changed in it as an
 installation changes them, and nothing of that outlives it. Network and process numbers are the host's. It needs
 root and the right to mount. Of a unit only what decides about files is followed: user, group, umask,
-RuntimeDirectory= and LoadCredential=; its sandbox needs systemd itself.
+RuntimeDirectory=, StateDirectory= and LoadCredential=; its sandbox needs systemd itself.
 """
 
 import configparser
@@ -140,9 +140,10 @@ class Host:
         parser.read_string(unit)
         values = parser["Service"]
         user, group, owner = values["User"], values["Group"], f"{values['User']}:{values['Group']}"
-        if "RuntimeDirectory" in values:
-            runtime = f"/run/{values['RuntimeDirectory']}"
-            self.run("install", "-d", "-m", values["RuntimeDirectoryMode"], "-o", user, "-g", group, runtime)
+        for kind, parent in (("Runtime", "/run"), ("State", "/var/lib")):
+            if f"{kind}Directory" in values:
+                folder = f"{parent}/{values[f'{kind}Directory']}"
+                self.run("install", "-d", "-m", values[f"{kind}DirectoryMode"], "-o", user, "-g", group, folder)
         credentials = f"/run/credentials/gatepost-{service}.service"
         self.run("install", "-d", "-m", "500", "-o", user, credentials)
         for name, source in re.findall(r"^LoadCredential=([^:\n]+):(.+)$", unit, re.MULTILINE):
