@@ -13,6 +13,7 @@ import pytest
 from lab.client import Client, Envelope
 from lab.letter import canary, letter, pgp_mime
 from lab.sink import Received, Sink
+from lab.stranger import speak
 from lab.town import Town, town
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(240)]
@@ -161,6 +162,19 @@ class TestIn:
         the_town.postfix.wait_queue_empty()
         assert not _seen_outside(the_town, word)
 
+    def test_what_was_opened_is_not_sent_on(self, the_town: Town) -> None:
+        """A mailbox that also forwards: its opened copy takes no alias a second time."""
+        word = canary()
+        inner = b"Content-Type: text/plain\r\n\r\n" + word.encode() + b"\r\n"
+        line, body = pgp_mime(the_town.gpg.encrypt(inner, ["gatepost@hosp.test"]))
+        message = letter(body, sender="ann@pgp.test", to="self@hosp.test", fields=[line])
+        assert the_town.send_from_outside("ann@pgp.test", "self@hosp.test", message=message).ok
+
+        the_town.postfix.wait_queue_empty()
+        assert word.encode() in _arrived(the_town.inside, "self@hosp.test").body
+        assert _addresses(the_town.outside) == ["carl@plain.test"]
+        assert not _seen_outside(the_town, word)
+
     def test_a_client_that_is_not_ours_asks_for_nothing(self, the_town: Town) -> None:
         """A client that is not in our networks counts as outside, and its tag asks for nothing."""
         word = canary()
@@ -179,6 +193,14 @@ class TestArrangement:
 
         assert '"status": "fail"' not in told
         assert told.count("lets in our certificate alone") == 5
+
+    @pytest.mark.parametrize("key", ["behind_inside", "behind_outside", "behind_notices"])
+    def test_nobody_else_is_let_in(self, the_town: Town, key: str) -> None:
+        """Another user of this host is refused for good by each listener behind the expansion."""
+        talk = speak(int(str(the_town.site.setting(f"gateway.{key}")).rpartition(":")[2]))
+
+        assert talk.stdout.startswith(b"554 ")
+        assert b"\n250 " not in talk.stdout
 
     def test_applying_again_changes_nothing(self, the_town: Town) -> None:
         """The arrangement stays without naming it again."""

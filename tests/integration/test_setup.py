@@ -4,6 +4,7 @@ What `setup postfix` writes, tried on a real Postfix with a milter that does wha
 
 import contextlib
 import datetime as dt
+import re
 import smtplib
 import socket
 import ssl
@@ -25,6 +26,7 @@ from lab.client import Envelope, send
 from lab.place import free_port, short_folder
 from lab.postfix import Postfix
 from lab.sink import Sink
+from lab.stranger import speak
 from lab.wait import until
 
 from gatepost.message.direction import Site as Inside
@@ -222,6 +224,19 @@ class TestListeners:
 
         for port in (site.reinject_port, site.reinject_tls_port):
             assert 500 <= _reinject(port, pem, recipient, _message("x"))[0] < 600
+
+    @pytest.mark.parametrize("pem", ["", "listener.pem", "client.pem"])
+    def test_another_user_of_the_host_is_refused(self, site: Site, pem: str) -> None:
+        """
+        Another user of this host is refused for good by the greeting, and may read neither certificate's key.
+        """
+        for port in (site.reinject_port, site.reinject_tls_port):
+            talk = speak(port, site.gate.client_pem.parent / pem if pem else None)
+            if pem:
+                assert b"Permission denied" in talk.stderr
+            else:
+                assert talk.stdout.startswith(b"554 ")
+                assert not re.search(rb"^250", talk.stdout, re.MULTILINE)
 
     def test_copy_may_be_larger(self, site: Site) -> None:
         """
