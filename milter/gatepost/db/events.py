@@ -19,6 +19,7 @@ from gatepost.db.statement import Statement
 from gatepost.db.tables import event as table
 from gatepost.db.tables import stamp
 from gatepost.directory.event import Event, Recorded
+from gatepost.directory.stamp import ENDLESS
 
 _WRITTEN = [column.name for column in table.columns if column.name != "id"]
 
@@ -89,8 +90,12 @@ class EventRows:
     def _ask(self) -> int:
         """Ask for the next number: expiry may have deleted the latest events, but not the stamp that follows."""
         with self._database.reading() as connection:
-            last = connection.scalar(select(func.max(table.c.sequence)).where(table.c.host == self._host))
-            stamped = connection.scalar(select(func.max(stamp.c.last)).where(stamp.c.host == self._host))
+            last = connection.scalar(
+                select(func.max(table.c.sequence)).where(table.c.host == self._host, table.c.sequence < ENDLESS)
+            )
+            stamped = connection.scalar(
+                select(func.max(stamp.c.last)).where(stamp.c.host == self._host, stamp.c.last < ENDLESS)
+            )
         return int(max(last or 0, stamped or 0)) + 1
 
 
@@ -141,5 +146,14 @@ def _event(row: Row[Any]) -> Event:
         treatment=row.treatment,
         rules=tuple(row.rules.splitlines()),
         reasons=tuple(row.reasons.splitlines()),
-        detail=json.loads(row.detail or "{}"),
+        detail=_detail(row.detail),
     )
+
+
+def _detail(text: str) -> dict[str, object]:
+    """Read the detail; text that somebody else has written there is given as it is."""
+    try:
+        found = json.loads(text or "{}")
+    except ValueError:
+        found = None
+    return found if isinstance(found, dict) else {"unreadable": text}

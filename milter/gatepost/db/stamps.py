@@ -16,7 +16,7 @@ from gatepost.db.moment import EPOCH
 from gatepost.db.tables import event
 from gatepost.db.tables import stamp as table
 from gatepost.directory.audit import Place
-from gatepost.directory.stamp import Stamp, digest_of
+from gatepost.directory.stamp import ENDLESS, Stamp, digest_of
 
 _AT_ONCE = 100  # stamps that are read together
 _ROWS_AT_ONCE = 1000
@@ -60,7 +60,7 @@ class SqlStamps:
 
     def unstamped(self, host: str, after: int, most: int) -> tuple[Place, ...]:
         """Give the events of the next run without a gap, beyond a sequence."""
-        wanted = _places(host).where(event.c.sequence > after).limit(most)
+        wanted = _places(host).where(event.c.sequence > after, event.c.sequence < ENDLESS).limit(most)
         with self._database.reading() as connection:
             found = [_place(row) for row in connection.execute(wanted)]
         return tuple(one for index, one in enumerate(found) if one.sequence == found[0].sequence + index)

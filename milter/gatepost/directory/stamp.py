@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 
 DIGEST = 32  # octets: SHA-256, and HMAC under it
 NOTHING = bytes(DIGEST)  # the code before the first stamp
+ENDLESS = 1 << 62  # no sequence comes so far; in SQLite text counts as more than any number
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 

@@ -15,7 +15,7 @@ from typing import Protocol
 from gatepost.crypto.proof import Prover
 from gatepost.directory.audit import Place
 from gatepost.directory.stamp import NOTHING, Stamp
-from gatepost.errors import GatepostError
+from gatepost.errors import cause
 from gatepost.log import logger
 from gatepost.workers.heads import Head, Heads
 
@@ -127,7 +127,8 @@ class Stamper:
             newest = Stamp(host, 0, self._clock(), 1, 0, b"", NOTHING, code=NOTHING)
         elif not self._prover.proves(newest.statement(), newest.code):
             self._tell()
-            return replace(newest, last=head.last, code=head.code, purged=0)
+            number = max(newest.number, head.number)
+            return replace(newest, number=number, last=head.last, code=head.code, purged=0)
         if newest.number >= head.number:
             return replace(newest, purged=0)
         self._tell()
@@ -161,9 +162,9 @@ class Stamping:
             ended = self._ended.wait(self._seconds)
             try:
                 self._stamper.stamp()
-            except GatepostError as error:
+            except Exception as error:  # noqa: BLE001 - whatever it was, the next try may succeed
                 if not self._failing:
-                    logger.warning("events wait to be stamped", cause=str(error))
+                    logger.warning("events wait to be stamped", cause=cause(error))
                 self._failing = True
             else:
                 self._failing = False

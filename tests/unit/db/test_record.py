@@ -7,11 +7,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from lab.wait import until
 from tests.fakes import FakeRecord
 
 from gatepost.crypto.proof import Prover
 from gatepost.db import stamps
 from gatepost.db.engine import Database
+from gatepost.db.events import SqlEvents, Wanted
 from gatepost.db.stamps import SqlStamps, snapshot
 from gatepost.db.writer import Writer
 from gatepost.directory import audit as audit_module
@@ -274,6 +276,20 @@ class TestAudit:
         assert record.new_stamper().stamp() == 1
         assert sql("SELECT first, last FROM stamp ORDER BY number DESC LIMIT 1") == [(LENGTH + 1, LENGTH + 1)]
 
+    @on_sqlite
+    def test_nonsense_stops_neither_writing_nor_stamping(self, record: Record, sql: Sql) -> None:
+        """What somebody else writes into the tables is found, and what comes after it is numbered and stamped."""
+        sql("UPDATE stamp SET number = 'two' WHERE number = 3")
+        sql("UPDATE event SET sequence = 'five' WHERE sequence = 5")
+        sql("UPDATE event SET detail = 'nonsense' WHERE sequence = 1")
+        record.write(2)
+
+        assert record.new_stamper().stamp() == 2
+        assert sql("SELECT number, first, last FROM stamp WHERE number = 4") == [(4, LENGTH + 1, LENGTH + 2)]
+        assert record.audit().broken
+        (found,) = [one for one in SqlEvents(record.database).wanted(Wanted(), 100) if one.sequence == 1]
+        assert found.event.detail == {"unreadable": "nonsense"}
+
     def test_stamp_of_another_host(self, record: Record, sql: Sql) -> None:
         """A chain cannot be lent to another host."""
         sql("UPDATE stamp SET host = 'other'")
@@ -390,6 +406,25 @@ class TestStamper:
         record.write(1, host="other")
         sql("ALTER TABLE away RENAME TO stamp")
         record.write(2)
+        stamping.close()
+
+        assert record.audit().unstamped == 0
+
+    @on_sqlite
+    def test_a_fault_of_ours_does_not_end_stamping(self, record: Record, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Whatever a try raised, the next one may succeed."""
+        stamp, tries = record.stamper.stamp, []
+
+        def fail_first() -> int:
+            tries.append(1)
+            if len(tries) == 1:
+                raise ZeroDivisionError
+            return stamp()
+
+        monkeypatch.setattr(record.stamper, "stamp", fail_first)
+        record.write(1)
+        stamping = Stamping(record.stamper, seconds=0.01)
+        until(lambda: len(tries) > 1, 30, "a second try")
         stamping.close()
 
         assert record.audit().unstamped == 0

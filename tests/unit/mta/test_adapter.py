@@ -108,13 +108,18 @@ class TestFaults:
 
     @pytest.fixture
     def session(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Session:
+        counted: list[str] = []
+        metrics = NoMetrics()
+        monkeypatch.setattr(metrics, "put_off", counted.append, raising=False)
         session = Session(
-            mail=Passing(), sessions=Sessions(1), metrics=NoMetrics(), spool_directory=tmp_path, max_seconds=5
+            mail=Passing(), sessions=Sessions(1), metrics=metrics, spool_directory=tmp_path, max_seconds=5
         )
-        monkeypatch.setattr(session, "getsymval", lambda name: "4Xy" if name == "i" else "", raising=False)
+        session.counted = counted
+        monkeypatch.setattr(session, "getsymval", lambda _: "", raising=False)
         monkeypatch.setattr(session, "setreply", lambda *_: None, raising=False)
         session.negotiate([ALL_ACTIONS, ALL_STEPS & ~Milter.P_SKIP, 0, 0])
         session.envfrom_bytes(b"<a@hosp.test>")
+        monkeypatch.setattr(session, "getsymval", lambda name: "4Xy" if name == "i" else "", raising=False)
         return session
 
     def test_full_disk(
@@ -152,6 +157,7 @@ class TestFaults:
 
         assert session.eom() == Milter.TEMPFAIL
         assert [line["event"] for line in lines] == ["tempfail"]
+        assert session.counted == ["internal"]
         assert "ZeroDivisionError at " in str(lines[0]["cause"])
         assert "canary" not in str(lines)
 
