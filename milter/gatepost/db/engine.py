@@ -30,6 +30,14 @@ _WRITE_PRAGMAS = (
     "PRAGMA secure_delete=ON",
     "PRAGMA foreign_keys=ON",
 )
+_REMEDIES = {  # by the words of SQLite
+    "disk I/O error": "is the disk full? Is it broken?",
+    "database or disk is full": "is the disk full? Make room",
+    "file is not a database": "restore a backup",
+    "malformed": "restore a backup",
+    "unable to open": "is its folder there, and may this user write in it?",
+    "readonly": "may this user write to the file and in its folder?",
+}
 TAKE_WRITE_LOCK = "BEGIN IMMEDIATE"
 _READ_PRAGMAS = ("PRAGMA query_only=ON",)
 
@@ -83,7 +91,9 @@ class Database:
 
     def storage_error(self, error: Exception) -> StorageError:
         """Give what the driver or SQLAlchemy raised as an error of ours: one line, without values or password."""
-        return StorageError(f"the database {self.name} failed: {_told(error)}")
+        told = _told(error)
+        remedy = next((remedy for words, remedy in _REMEDIES.items() if words in told), "")
+        return StorageError(f"the database {self.name} failed: {told}{remedy and f'; {remedy}'}")
 
     @staticmethod
     def refusal(error: Exception) -> DirectoryError:

@@ -57,6 +57,11 @@ def newest() -> str:
 
 def check(database: Database) -> None:
     """Raise ConfigError unless the schema is exactly the one that this Gatepost needs."""
+    if database.file is not None and not database.file.exists():
+        raise ConfigError(
+            f"the database {database.name} is not there: mount its disk or restore it; "
+            "for a new, empty one run `gatepost db upgrade`"
+        )
     found = current(database)
     if found != newest():
         raise ConfigError(_wrong(database, found))
