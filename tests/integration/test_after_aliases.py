@@ -132,6 +132,7 @@ class TestOut:
         """A BCC that Postfix adds is a recipient like any other here, and added once."""
         word = _tagged(the_town, "away@hosp.test")
 
+        the_town.inside.wait_for_recipients(["archive@hosp.test"])
         the_town.postfix.wait_queue_empty()
         archived = [one for one in the_town.inside.messages if "archive@hosp.test" in one.addresses]
         assert [word.encode() in one.body for one in archived] == [True]
@@ -170,8 +171,9 @@ class TestIn:
         message = letter(body, sender="ann@pgp.test", to="self@hosp.test", fields=[line])
         assert the_town.send_from_outside("ann@pgp.test", "self@hosp.test", message=message).ok
 
-        the_town.postfix.wait_queue_empty()
         assert word.encode() in _arrived(the_town.inside, "self@hosp.test").body
+        the_town.outside.wait_for_recipients(["carl@plain.test"])
+        the_town.postfix.wait_queue_empty()
         assert _addresses(the_town.outside) == ["carl@plain.test"]
         assert not _seen_outside(the_town, word)
 
