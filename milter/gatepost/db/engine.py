@@ -12,6 +12,7 @@ SQLite runs in WAL mode, overwrites what is deleted (secure_delete) and checks f
 `postgresql`.
 """
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,9 @@ from sqlalchemy.exc import ArgumentError, DataError, IntegrityError, NoSuchModul
 
 from gatepost.db import postgresql
 from gatepost.errors import ConfigError, DirectoryError, StorageError
+
+# A connection that cannot be tidied up is told by the pool with a traceback; who uses it is told anyway.
+logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
 
 BUSY_SECONDS = 10
 _WRITE_PRAGMAS = (

@@ -13,6 +13,7 @@ import pytest
 from lab.place import free_port
 from lab.postgresql import PASSWORD, ROLE, PostgreSQL
 from lab.wait import until
+from tests.fakes import FakeRecord
 
 from gatepost.db import postgresql as ours
 from gatepost.db import schema
@@ -157,7 +158,7 @@ class TestLostConnections:
 
     def test_a_restart_between_messages_is_not_seen(self, postgresql: PostgreSQL, database: Database) -> None:
         """Connections that died while nobody used them cost no look-up and no write."""
-        writer, threads, journal = Writer(database), SqlThreads(database), SqlJournal(database)
+        writer, threads, journal = Writer(database, "gw"), SqlThreads(database), SqlJournal(database)
         for number in range(3):
             assert not threads.known([hashed(f"<{number}@in.test>")])
             writer.commit([_row(number)])
@@ -168,13 +169,13 @@ class TestLostConnections:
 
     def test_a_crash_loses_nothing_that_was_promised(self, postgresql: PostgreSQL, database: Database) -> None:
         """What was committed survives a crash of the server; meanwhile all fails closed; then all goes on."""
-        journal, writer = SqlJournal(database), Writer(database)
+        journal, writer = SqlJournal(database), Writer(database, "gw")
         entry = _entry()
         writer.commit([_row(1)])
         assert journal.add(entry, Lease("host", uuid4(), NOW + timedelta(minutes=2)), NOW, over_settled=False)
         postgresql.stop(signal.SIGQUIT)
         try:
-            writer.post([Event(at=1.0, queue_id="meanwhile")])
+            writer.post(FakeRecord(Event(at=1.0, queue_id="meanwhile")))
             for act in (
                 lambda: journal.find(entry.key),
                 lambda: SqlThreads(database).known([bytes(32)]),
@@ -201,6 +202,17 @@ class TestLostConnections:
         name = str(database.url.database)
 
         assert postgresql.psql("SELECT count(*) FROM partner", name).strip() == "0"
+
+    def test_a_connection_that_cannot_be_tidied_up(
+        self, postgresql: PostgreSQL, database: Database, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """A connection that is given back dead, in a transaction, prints no traceback."""
+        connection = database.writer.raw_connection()
+        connection.cursor().execute("SELECT 1")
+        self._cut(postgresql, database)
+        connection.close()
+
+        assert caplog.records == []
 
 
 def _together(acts: Sequence[Callable[[], bool]]) -> list[bool]:
