@@ -33,6 +33,9 @@ bench: system .venv/.ready  ## messages a second and CPU, beside Postfix alone a
 soak: test-system .venv/.ready  ## the long tests
 	$(PY) -m pytest -n 2 -m soak
 
+mutate: .venv/.ready  ## whether the tests notice small changes to the guards; ONLY=crypto/guard.py for some
+	@$(PY) -m lab.mutate $(ONLY)
+
 docs: .venv/.ready  ## write docs/settings.md, docs/man/ and sql/schema.*.sql from the code
 	$(PY) -m docs.write
 	for dialect in sqlite postgresql; do .venv/bin/gatepost db sql $$dialect > sql/schema.$$dialect.sql || exit 1; done
@@ -71,4 +74,4 @@ test-system: system
 	$(PY) -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-.PHONY: help check test demo bench soak docs lock install system test-system
+.PHONY: help check test demo bench soak mutate docs lock install system test-system
