@@ -21,7 +21,16 @@ import pytest
 from lab.child import ended_well, in_child
 from lab.mutants import Mutant
 
-OPTIONS = ("-q", "-m", "not real and not soak", "-p", "no:randomly", "-p", "no:cacheprovider")
+OPTIONS = (
+    "-q",
+    "-m",
+    "not real and not soak",
+    "-p",
+    "no:randomly",
+    "-p",
+    "no:cacheprovider",
+    "--hypothesis-profile=mutants",
+)
 _CPU = 10  # seconds that a mutant may take beyond three times what its tests take
 
 _Step = Callable[[FrameType, str, object], "_Step | None"]
@@ -79,6 +88,7 @@ class MutantSession:
                 limit = _CPU + 3 * sum(learned["seconds"][name] for name in names)
                 if ended_well(partial(self._passes, module, mutant, changing, chosen), limit):
                     survivors[str(module)].append(mutant.words)
+                    sys.stderr.write(f"{module.stem} {mutant.words}\n")
             sys.stderr.write(f"{module}: {len(survivors[str(module)])} survived\n")
         self._outcome = Outcome(survivors=survivors, files=learned["files"])
         return True

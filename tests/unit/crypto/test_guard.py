@@ -25,6 +25,7 @@ SUBKEY = replace(PRIMARY, fingerprint="BB", algorithm="ECDH", encrypts=True)
         ({"expires": NOW}, [{}], "expired"),
         ({"revoked": True}, [{}], "revoked"),
         ({"created": FUTURE}, [{}], "not valid before"),
+        ({"created": NOW}, [{"created": NOW}], ""),
         ({"algorithm": "DSA", "bits": 3072}, [{}], "too weak"),
         ({"algorithm": "RSA", "bits": 2047}, [{}], "too weak"),
         ({"algorithm": "RSA", "bits": 2048}, [{}], ""),

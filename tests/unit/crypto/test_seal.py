@@ -4,6 +4,9 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -155,3 +158,67 @@ def test_unusable_private_key_is_refused() -> None:
     _, public = seal.new_pair()
     with pytest.raises(CryptoError):
         seal.unwrap(b"short", seal.wrap(public, KEY, b""), b"")
+
+
+def test_a_new_key_is_random() -> None:
+    """Each blob gets a data key of its own, of 32 octets."""
+    keys = {seal.new_key() for _ in range(10)}
+
+    assert len(keys) == 10
+    assert {len(key) for key in keys} == {32}
+
+
+@pytest.mark.parametrize("size", [0, 16, 31, 33])
+def test_a_key_of_another_length_is_refused(size: int) -> None:
+    """Sealing and opening take data keys of 32 octets only: a short one would protect less."""
+    with pytest.raises(CryptoError, match=f"32 octets long, not {size}"):
+        sealed(b"x", bytes(size))
+    with pytest.raises(CryptoError, match=f"32 octets long, not {size}"):
+        opened(sealed(b"x"), bytes(size))
+
+
+def test_what_is_too_long_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No nonce is ever used twice: after the last counter nothing more is sealed, nor opened."""
+    blob = sealed(bytes(2 * seal.SEGMENT + 1))
+    monkeypatch.setattr(seal, "_MAX_SEGMENTS", 2)
+
+    assert len(opened(sealed(bytes(2 * seal.SEGMENT)))) == 2 * seal.SEGMENT
+    with pytest.raises(CryptoError, match="too long"):
+        sealed(bytes(2 * seal.SEGMENT + 1))
+    with pytest.raises(CryptoError, match="too long"):
+        opened(blob)
+
+
+def test_the_format_stays_as_it_is_documented() -> None:
+    """A blob opens by its description alone, so one that was sealed years ago will open."""
+    data = os.urandom(seal.SEGMENT + 5)
+    blob = sealed(data)
+    magic, salt, prefix, rest = blob[:4], blob[4:36], blob[36:43], blob[43:]
+    derived = HKDF(algorithm=SHA256(), length=32, salt=salt, info=b"GPS1a-blob").derive(KEY)
+    first, last = rest[: (64 << 10) + 16], rest[(64 << 10) + 16 :]
+
+    assert magic == b"GPS1"
+    assert data == (
+        AESGCM(derived).decrypt(prefix + b"\0\0\0\0\0", first, None)
+        + AESGCM(derived).decrypt(prefix + b"\0\0\0\x01\x01", last, None)
+    )
+
+
+def test_sealing_and_opening_hold_little() -> None:
+    """A segment is given out before the rest is read: a message of any size takes little memory."""
+    taken: list[int] = []
+
+    def source(pieces: Iterator[bytes]) -> Iterator[bytes]:
+        for piece in pieces:
+            taken.append(len(piece))
+            yield piece
+
+    size = seal.SEGMENT
+    out = seal.seal(source(iter([bytes(size)] * 9)), KEY, b"a-blob")
+    assert [len(next(out)), len(next(out))] == [HEAD, size + 16]
+    assert len(taken) == 2
+
+    taken.clear()
+    blob = sealed(bytes(9 * size))
+    assert len(next(seal.open_sealed(source(cut(blob, size)), KEY, b"a-blob"))) == size
+    assert len(taken) == 2
