@@ -34,9 +34,18 @@ def taken(pids: Iterable[int]) -> int:
     return sum(_proportional(pid) + _in_memory_files(pid) for pid in pids)
 
 
+def own(pid: int) -> int:
+    """Give what a process has for itself alone, in octets: whoever else runs the same program changes nothing."""
+    return _rollup(pid, "Anonymous")
+
+
 def _proportional(pid: int) -> int:
+    return _rollup(pid, "Pss")
+
+
+def _rollup(pid: int, name: str) -> int:
     with contextlib.suppress(OSError):
-        found = re.search(r"^Pss:\s+(\d+) kB", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.MULTILINE)
+        found = re.search(rf"^{name}:\s+(\d+) kB", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.MULTILINE)
         return int(found[1]) * 1024 if found else 0
     return 0
 

@@ -28,7 +28,7 @@ _RECIPIENTS = ("doc@hosp.test", "ann@pgp.test", "bob@plain.test", "carol@tls.tes
 _CLEAR = {"doc@hosp.test", "bob@plain.test"}
 _SERVICES = ("keys", "policy", "milter")
 _SENDERS = 4
-_RESTARTS = 3
+_RESTARTS = 2
 
 
 def _under_load(the_town: Town, restart: threading.Thread) -> dict[str, Counter[str]]:
@@ -100,12 +100,12 @@ def test_restart_under_load(the_town: Town, service: str) -> None:
 
 @pytest.fixture
 def manager(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
-    """Pose as the service manager of `gatepost run`, which waits 15 s for a sign of life."""
+    """Pose as the service manager of `gatepost run`, which waits 20 s for a sign of life."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
         listener.bind(str(tmp_path / "notify"))
         listener.settimeout(60)
         monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
-        monkeypatch.setenv("WATCHDOG_USEC", "15000000")
+        monkeypatch.setenv("WATCHDOG_USEC", "20000000")
         yield listener
 
 
