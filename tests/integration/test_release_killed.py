@@ -16,9 +16,10 @@ from lab.gpg import Gpg
 from lab.letter import canary, letter
 from lab.place import free_port, short_folder
 from lab.postfix import Postfix
-from lab.proxy import ListenerProxy, Trap
+from lab.proxy import ListenerProxy
 from lab.sink import Sink
 from lab.site import GatepostSite
+from lab.trap import Trap
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(240)]
 
