@@ -259,7 +259,8 @@ class TestAudit:
         for column, value in STAMP_CHANGES:
             ((before,),) = sql(f"SELECT {column} FROM stamp WHERE number = 2")  # noqa: S608 - names from above
             sql(f"UPDATE stamp SET {column} = ? WHERE number = 2", value)  # noqa: S608 - the same
-            assert ("changed", value if column == "first" else 4) in record.breaks(), column
+            found = [one.sequence for one in record.audit().breaks if "stamp 2 was not made" in one.text]
+            assert found == [value if column == "first" else 4], column
             sql(f"UPDATE stamp SET {column} = ? WHERE number = 2", before)  # noqa: S608 - the same
         assert record.breaks() == []
 
@@ -273,8 +274,12 @@ class TestAudit:
         assert record.breaks()[0] == ("changed", 1)
 
         record.write(1)
+        head = Heads(record.folder).of(HOST)
         assert record.new_stamper().stamp() == 1
-        assert sql("SELECT first, last FROM stamp ORDER BY number DESC LIMIT 1") == [(LENGTH + 1, LENGTH + 1)]
+        ((first, last, previous),) = sql("SELECT first, last, previous FROM stamp ORDER BY number DESC LIMIT 1")
+        assert (first, last) == (LENGTH + 1, LENGTH + 1)
+        assert head is not None
+        assert previous == head.code  # not the forger's
 
     @on_sqlite
     def test_nonsense_stops_neither_writing_nor_stamping(self, record: Record, sql: Sql) -> None:

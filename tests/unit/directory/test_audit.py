@@ -158,6 +158,28 @@ def test_any_forged_stamp(kept: Kept, data: st.DataObject) -> None:
     assert ("changed", stamp.first) in [(one.fault, one.sequence) for one in kept.audit().breaks]
 
 
+@given(records(), st.data())
+def test_any_stamp_of_a_fork(kept: Kept, data: st.DataObject) -> None:
+    """A stamp that the key worker made, but not behind the one that stands before it, is named."""
+    index = data.draw(st.integers(0, len(kept.written) - 1))
+    stamp = replace(kept.written[index], previous=b"p" * 32)
+    kept.written[index] = replace(stamp, code=PROVER.code(stamp.statement()))
+
+    assert ("cut", stamp.first) in [(one.fault, one.sequence) for one in kept.audit().breaks]
+
+
+@given(records())
+def test_forged_purge(kept: Kept) -> None:
+    """Who removes the first events with their stamp cannot pretend that expiry did."""
+    head = len(kept.written)
+    gone, *left = kept.written
+    forged = stamped(len(kept.written) + 1, NOTHING, (), purged=1, first=last_stamped(kept) + 1)
+    kept.written = [*left, replace(forged, code=bytes(32))]
+    kept.events = [one for one in kept.events if one.sequence > gone.last]
+
+    assert ("cut", 1) in [(one.fault, one.sequence) for one in kept.audit(head).breaks]
+
+
 @given(st.lists(st.tuples(st.binary(min_size=32, max_size=32), st.booleans()), max_size=5))
 def test_codes_are_checked_many_at_once(wanted: list[tuple[bytes, bool]]) -> None:
     """One answer for each statement and code, in order."""
