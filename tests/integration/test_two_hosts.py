@@ -176,10 +176,10 @@ def test_the_second_host_finishes(hosts: Hosts, step: str, most: int) -> None:
         assert _try(hosts.second, word).temporary  # the dead host's lease is not over yet
         hosts.sql("UPDATE journal SET lease = now()")
         assert _try(hosts.second, word).ok
-        (got,) = _judge(hosts, [word]).values()
     finally:
-        hosts.town.site.start()
+        hosts.town.site.start()  # what its Postfix has taken for the TLS route needs the policy service
 
+    (got,) = _judge(hosts, [word]).values()
     assert got.total() <= most
 
 
@@ -191,11 +191,10 @@ def test_the_verdict_is_lost(hosts: Hosts) -> None:
         assert _try(hosts.first, word).temporary
         assert hosts.trap.struck.wait(30)
         assert _try(hosts.second, word).ok  # the lease was given back with the verdict
-        (got,) = _judge(hosts, [word]).values()
     finally:
         hosts.town.site.start()
 
-    assert got == Counter(_ENVELOPE.recipients)
+    assert list(_judge(hosts, [word]).values()) == [Counter(_ENVELOPE.recipients)]
 
 
 def test_a_second_try_meanwhile_is_put_off(hosts: Hosts) -> None:
