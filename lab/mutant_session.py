@@ -31,6 +31,7 @@ OPTIONS = (
     "no:cacheprovider",
     "--hypothesis-profile=mutants",
 )
+_SLOW = 2.0  # seconds, watched: tests that take longer do not count
 _CPU = 10  # seconds that a mutant may take beyond three times what its tests take
 
 _Step = Callable[[FrameType, str, object], "_Step | None"]
@@ -94,7 +95,7 @@ class MutantSession:
         return True
 
     def _learn(self, session: pytest.Session) -> Learned:
-        """Run every test as it is; those that fail while they are watched, since that is slow, do not count."""
+        """Run every test as it is; those that are slow, or fail while they are watched, do not count."""
         seconds: dict[str, float] = {}
         ran: dict[str, set[str]] = {}
         for item in session.items:
@@ -104,7 +105,7 @@ class MutantSession:
             with trace:
                 self._run(item)
             seconds[item.nodeid] = time.process_time() - started
-            if not self._failed:
+            if not self._failed and seconds[item.nodeid] <= _SLOW:
                 ran[item.nodeid] = trace.lines
         lines: dict[str, list[str]] = defaultdict(list)
         files: dict[str, Counter[str]] = {str(module): Counter() for module in self._mutants}

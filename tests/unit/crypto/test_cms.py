@@ -35,6 +35,11 @@ CONTENT = tlv(0x30, _DATA, ALGORITHM, tlv(0x80, bytes(200)))
 MAC = tlv(0x04, bytes(16))
 
 
+def with_parameter(parameter: bytes) -> bytes:
+    """Write the content with another parameter of its algorithm."""
+    return tlv(0x30, _DATA, tlv(0x30, b"\x06\x01\x2a", parameter), tlv(0x80, b"x"))
+
+
 def message(*parts: bytes, oid: bytes = _OID) -> bytes:
     return tlv(0x30, oid, tlv(0xA0, tlv(0x30, *parts)))
 
@@ -94,6 +99,8 @@ def test_signed_only_is_not(certificate: Path) -> None:
         message(_VERSION, RECIPIENTS, CONTENT, tlv(0xA1), MAC, tlv(0xA2), oid=_AUTH_OID),
         endless(0x30, _OID, endless(0xA0, endless(0x30, _VERSION, RECIPIENTS, CONTENT))),
         message(_VERSION, RECIPIENTS, endless(0x30, _DATA, ALGORITHM, endless(0xA0, MAC, MAC))),
+        message(_VERSION, RECIPIENTS, tlv(0x30, _DATA, ALGORITHM, tlv(0xA0, MAC, tlv(0x04)))),
+        message(_VERSION, RECIPIENTS, tlv(0x30, _DATA, b"\x30\x03\x06\x01\x2a", b"\x80\x84\0\0\0\x01x")),
     ],
 )
 def test_each_form_of_the_structure_counts(data: bytes) -> None:
@@ -119,6 +126,18 @@ def test_each_form_of_the_structure_counts(data: bytes) -> None:
         ("doubled", WHOLE + WHOLE),
         ("no end", endless(0x30, _OID, tlv(0xA0, tlv(0x30, _VERSION, RECIPIENTS, CONTENT)))[:-1]),
         ("an end beyond", tlv(0x30, _OID, b"\xa0\x80" + tlv(0x30, _VERSION, RECIPIENTS, CONTENT)) + b"\0\0"),
+        ("a set", b"\x31" + WHOLE[1:]),
+        ("another tag around it", tlv(0x30, _OID, tlv(0xA1, tlv(0x30, _VERSION, RECIPIENTS, CONTENT)))),
+        ("content in no pieces", message(_VERSION, RECIPIENTS, tlv(0x30, _DATA, ALGORITHM, tlv(0xA0)))),
+        ("an empty piece", message(_VERSION, RECIPIENTS, tlv(0x30, _DATA, ALGORITHM, tlv(0xA0, tlv(0x04))))),
+        (
+            "an element beyond its whole",
+            message(_VERSION, RECIPIENTS, tlv(0x30, _DATA, ALGORITHM, b"\x80\x06x"), b"a" * 5),
+        ),
+        ("tag 0", message(_VERSION, RECIPIENTS, with_parameter(tlv(0x00, b"x")))),
+        ("a long tag", message(_VERSION, RECIPIENTS, with_parameter(tlv(0x1F, b"x")))),
+        ("no length", message(_VERSION, RECIPIENTS, with_parameter(b"\x04\x80"))),
+        ("a length of 5 octets", message(_VERSION, RECIPIENTS, with_parameter(b"\x04\x85\0\0\0\0\x01x"))),
         ("a giant length", b"\x30\x84\xff\xff\xff\xff" + WHOLE),
         ("nothing", b""),
     ],
@@ -157,3 +176,21 @@ def test_hostile_structures_cost_little(data: bytes) -> None:
 
     assert not cms.is_enveloped(data)
     assert time.process_time() - start < 2
+
+
+@pytest.mark.parametrize(("levels", "counts"), [(28, True), (29, False)])
+def test_levels_are_limited(levels: int, counts: bool) -> None:
+    """The 33rd level, and what is deeper, is not read."""
+    parameter = b""
+    for _ in range(levels):
+        parameter = tlv(0x30, parameter)
+
+    assert cms.is_enveloped(message(_VERSION, RECIPIENTS, with_parameter(parameter))) is counts
+
+
+@pytest.mark.parametrize(("most", "counts"), [(14, True), (13, False)])
+def test_elements_are_limited(monkeypatch: pytest.MonkeyPatch, most: int, counts: bool) -> None:
+    """More elements than the limit are not read."""
+    monkeypatch.setattr(cms, "_MAX_ELEMENTS", most)
+
+    assert cms.is_enveloped(WHOLE) is counts

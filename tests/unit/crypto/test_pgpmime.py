@@ -253,3 +253,118 @@ def test_any_bytes_are_answered(body: bytes, value: bytes) -> None:
 def test_nothing_is_added_to_what_is_encrypted() -> None:
     """A message without content fields is a blank line and its body: it decrypts to exactly what was sent."""
     assert b"\r\nbody\r\n" == b"".join(pgpmime.plaintext_of((Field(b"Subject", b" x"),), [b"body\r\n"]))
+
+
+@pytest.mark.parametrize(
+    ("value", "plain", "inline"),
+    [
+        (b"multipart/encrypted; boundary=x", True, True),
+        (b"application/pkcs7-mime", True, True),
+        (b"application/x-pkcs7-mime", True, True),
+        (b"text/plain", False, True),
+        (b"text/html", False, False),
+        (b"multipart/mixed; boundary=x", False, False),
+        (None, False, True),
+    ],
+)
+def test_what_may_be_encrypted(value: bytes | None, plain: bool, inline: bool) -> None:
+    """The label tells which bodies must be looked at; text only where armor in it counts."""
+    fields = [] if value is None else [Field(b"Content-Type", b" " + value)]
+
+    assert pgpmime.may_be_encrypted(fields, inline=False) is plain
+    assert pgpmime.may_be_encrypted(fields, inline=True) is inline
+
+
+@pytest.mark.parametrize("line_end", [b"\r\n", b"\n"])
+def test_armor_of_either_line_end_is_enclosed(line_end: bytes) -> None:
+    """An engine may write CRLF or LF: what is built is the same."""
+    _, body = message(armored().replace(b"\n", line_end))
+
+    assert armored().replace(b"\n", b"\r\n") in body
+
+
+@pytest.mark.parametrize(("room", "counts"), [(0, True), (-1, False)])
+def test_a_message_above_the_limit_is_not_looked_at(
+    monkeypatch: pytest.MonkeyPatch, room: int, counts: bool
+) -> None:
+    """What is larger than can be read counts as not encrypted."""
+    fields, body = message()
+    monkeypatch.setattr(pgpmime, "MAX_CIPHERTEXT", len(body) + room)
+
+    assert pgpmime.is_encrypted(fields, MemoryBody(body)) is counts
+
+
+@pytest.mark.parametrize(
+    ("encoding", "written"),
+    [
+        (b"7bit", armored()),
+        (b"8BIT", armored()),
+        (b"binary", armored()),
+        (b"quoted-printable", armored().replace(b"=", b"=3D")),
+        (b"base64", base64.encodebytes(armored())),
+        (b"base64", base64.encodebytes(PACKETS)),
+    ],
+)
+def test_transfer_encodings_are_undone(encoding: bytes, written: bytes) -> None:
+    """A server on the way may put any encoding on; an unknown one hides what is in it."""
+    kind = Field(b"Content-Type", b" text/plain")
+
+    assert pgpmime.is_encrypted([kind, Field(b"Content-Transfer-Encoding", encoding)], MemoryBody(written))
+    assert not pgpmime.is_encrypted([kind, Field(b"Content-Transfer-Encoding", b"x-uue")], MemoryBody(written))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b" multipart/encrypted; boundary=BOUNDARY",
+        b" multipart/encrypted; boundary=BOUNDARY; protocol=application/pgp-signature",
+        b" multipart/encrypted; protocol=application/pgp-encrypted",
+        b" multipart/mixed; boundary=BOUNDARY; protocol=application/pgp-encrypted",
+    ],
+)
+def test_another_label_is_no_encrypted_message(value: bytes) -> None:
+    """Type, protocol and boundary must be those of RFC 3156 section 4, or programs show the parts as they are."""
+    fields, body = message()
+    boundary = fields[0].value.partition(b'boundary="')[2].rstrip(b'"')
+
+    assert boundary
+    assert not pgpmime.is_encrypted(
+        [Field(b"Content-Type", value.replace(b"BOUNDARY", boundary))], MemoryBody(body)
+    )
+
+
+@pytest.mark.parametrize(("size", "counts"), [(256, True), (257, False)])
+def test_a_short_note_may_stand_before_the_parts(size: int, counts: bool) -> None:
+    """A note for old mail programs has room; a letter has not."""
+    fields, body = message()
+    noted = b"x" * size + body[body.index(b"\r\n--") :]
+
+    assert pgpmime.is_encrypted(fields, MemoryBody(noted)) is counts
+
+
+def _opened_pieces(*pieces: bytes) -> tuple[bytes, bytes]:
+    fields, body = pgpmime.open_entity(_Pieces(pieces))
+    return b"".join(field.wire() for field in fields), body.read()
+
+
+HTML = b"Content-Type: text/html\r\n"
+
+
+def test_a_line_end_between_two_pieces_is_one() -> None:
+    """CR at the end of a piece and LF at the beginning of the next are one line end."""
+    assert _opened_pieces(HTML + b"\r\na\r", b"\nb\r", b"c\r") == (HTML, b"a\r\nb\r\nc\r\n")
+
+
+def test_headers_of_large_entities(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A header that ends within what is kept in memory is read; one that does not makes the whole plain text."""
+    monkeypatch.setattr(pgpmime, "_MAX_HEADER", 40)
+    unknown, default = pgpmime._UNKNOWN.wire(), pgpmime._DEFAULT.wire()
+
+    assert _opened_pieces(HTML + b"\r\n" + b"x" * 40, b"more") == (HTML, b"x" * 40 + b"more")
+    assert _opened_pieces(b"\r\n" + b"x" * 40, b"more") == (default, b"x" * 40 + b"more")
+    assert _opened_pieces(HTML + HTML, b"\r\n" + b"<b>") == (unknown, HTML + HTML + b"\r\n<b>")
+    assert _opened_pieces(HTML * 2 + b"X: ", b"y\r\n\r\n<b>") == (unknown, HTML * 2 + b"X: y\r\n\r\n<b>")
+    assert _opened_pieces(HTML + b"X: " + b"x" * 20, b"x\r\n\r\n") == (
+        unknown,
+        HTML + b"X: " + b"x" * 21 + b"\r\n\r\n",
+    )
