@@ -94,8 +94,8 @@ def strike_row(site: FaultSite, row: Row) -> list[Cell]:
                 site.gate.open()
             tries.wait_first()
     counted = tries.results()
-    _compare(site, cells, counted)
     site.judge([cell.mail for cell in cells])
+    _compare(site, cells, counted)
     return cells
 
 
