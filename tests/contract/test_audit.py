@@ -22,7 +22,7 @@ from gatepost.db.writer import Writer
 from gatepost.directory.event import Event
 from gatepost.settings import read
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.timeout(240)]
 
 
 class Site:
