@@ -30,7 +30,7 @@ from lab.trap import Trap
 from gatepost.db import schema
 from gatepost.db.engine import Database
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]
 
 _DATABASE = "hosts"
 _ENVELOPE = Envelope.of("sue@hosp.test", "doc@hosp.test", "ann@pgp.test", "carol@tls.test")
