@@ -201,5 +201,5 @@ class HostPostfix(Postfix):
 def _kill(process: subprocess.Popen[bytes]) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    process.wait(10)
+    process.wait(60)
     note("ended", process.pid)

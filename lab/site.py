@@ -139,7 +139,7 @@ class GatepostSite:
     def _kill_group(process: subprocess.Popen[bytes]) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        process.wait(10)
+        process.wait(60)
         note("ended", process.pid)
 
     def restart(self) -> None:

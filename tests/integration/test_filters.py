@@ -233,5 +233,5 @@ def test_a_filter_that_is_a_milter() -> None:
                 assert copy.values("X-Filtered") == ["yes"]
         finally:
             milter.kill()
-            milter.wait(10)
+            milter.wait(60)
             note("ended", milter.pid)

@@ -80,7 +80,7 @@ def _strike(watched: Watched, step: str, recipients: tuple[str, ...], *, togethe
         envelope = Envelope("sue@hosp.test", recipients)
         port = town.postfix.inside_port
         list(pool.map(lambda word: send_until_taken(port, envelope, _mail(word), timeout=90), canaries))
-    assert trap.struck.wait(10), f"no message came to {step}"
+    assert trap.struck.wait(60), f"no message came to {step}"
     trap.disarm()
     town.postfix.wait_queue_empty(60)
     _judge(town, canaries, recipients)

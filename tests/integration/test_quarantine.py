@@ -84,4 +84,4 @@ def test_held_told_and_released(place: Place) -> None:
     assert b"Canary" not in copy.data
     assert _BODY.strip() in place.gpg.decrypt(copy.body).data
     assert _held(place) == []
-    until(lambda: list(vault.iterdir()) == [], 5, "the vault is empty")
+    until(lambda: list(vault.iterdir()) == [], 30, "the vault is empty")

@@ -67,7 +67,7 @@ class Town:
     def stop_service(self) -> None:
         assert self.service is not None
         self.service.terminate()
-        assert self.service.wait(10) == 0
+        assert self.service.wait(60) == 0
 
     def receiver(self, certificate: ServerCertificate | None) -> tuple[str, Sink, str]:
         """Start a receiver of its own domain; gives domain, sink and next hop."""

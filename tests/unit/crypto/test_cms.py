@@ -175,7 +175,7 @@ def test_hostile_structures_cost_little(data: bytes) -> None:
     start = time.process_time()
 
     assert not cms.is_enveloped(data)
-    assert time.process_time() - start < 2
+    assert time.process_time() - start < 10
 
 
 @pytest.mark.parametrize(("levels", "counts"), [(28, True), (29, False)])

@@ -237,7 +237,7 @@ def test_hostile_bodies_cost_little(body: bytes) -> None:
     start = time.process_time()
 
     assert not pgpmime.is_encrypted(fields, MemoryBody(body))
-    assert time.process_time() - start < 1
+    assert time.process_time() - start < 5
 
 
 @given(st.binary(), st.binary(max_size=200))

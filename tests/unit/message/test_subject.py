@@ -202,7 +202,7 @@ def test_hostile_subjects_take_bounded_time(text: str) -> None:
     started = time.process_time()
     result = marked(f" {text}".encode(), TAGS)
 
-    assert time.process_time() - started < 5
+    assert time.process_time() - started < 20
     assert MARK.encode() in result or b"=?utf-8?b?" in result
 
 

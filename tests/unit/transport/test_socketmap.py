@@ -158,7 +158,7 @@ def test_sigterm_ends_cleanly(service: tuple[subprocess.Popen[str], Path]) -> No
         client.sendall(netstring("tls a"))
         assert exactly(client, 17)
         process.send_signal(signal.SIGTERM)
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0
     assert not path.exists()
 
 
@@ -166,13 +166,13 @@ def test_killed_service_starts_again(service: tuple[subprocess.Popen[str], Path]
     """A socket that a killed service left behind is no obstacle."""
     process, path = service
     process.kill()
-    process.wait(10)
+    process.wait(60)
     assert path.exists()
     with subprocess.Popen([sys.executable, "-c", PROGRAM, str(path)], stdout=subprocess.PIPE, text=True) as again:
         assert again.stdout is not None
         assert again.stdout.readline() == "ready\n"
         again.terminate()
-        assert again.wait(10) == 0
+        assert again.wait(60) == 0
 
 
 def test_other_file_is_not_replaced(tmp_path: Path) -> None:

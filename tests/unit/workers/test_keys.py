@@ -291,13 +291,13 @@ def test_a_slow_worker_is_temporary(worker: Worker, path: Path) -> None:
 
 def test_a_message_waits_no_longer_than_its_budget(client: KeyClient, worker: Worker) -> None:
     """The seconds that a message has left bound the wait, whatever the client's own are."""
-    worker.decryptor.delay = 2.0
+    worker.decryptor.delay = 15.0
     start = time.monotonic()
 
     with pytest.raises(WorkerError, match="within"):
         client.open(MemoryBody(b"annas:x"), ANNA, "", seconds=0.2)
 
-    assert time.monotonic() - start < 1
+    assert time.monotonic() - start < 10
 
 
 def test_a_wait_gives_signs_of_life(client: KeyClient, worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
