@@ -54,7 +54,8 @@ class Usage:
 @contextmanager
 def _receiver(port: int) -> Iterator[None]:
     """Take mail on a port and forget it."""
-    with subprocess.Popen(["smtp-sink", "-c", f"127.0.0.1:{port}", "1000"], stdout=subprocess.DEVNULL) as process:
+    command = ["smtp-sink", "-u", "postfix", f"127.0.0.1:{port}", "1000"]
+    with subprocess.Popen(command, start_new_session=True) as process:
         note("group", process.pid)
         try:
             until_port_answers(port)
