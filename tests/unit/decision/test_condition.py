@@ -45,6 +45,7 @@ def message(**more: object) -> Transaction:
         ('direction = ["in", "internal"]', False),
         ('sender = "anna@hosp.test"', True),
         ('sender = "ANNA@*"', True),
+        ('sender = ["x@*", "anna@*"]', True),
         ('sender = "*@test"', False),
         ('sender = "<>"', False),
         ('recipient = ["*@other.test", "bob*@partner.test"]', True),
@@ -66,6 +67,7 @@ def message(**more: object) -> Transaction:
         ("recipients_over = 3", False),
         ('detect = "us-ssn", at_least = 2', True),
         ('detect = "us-ssn", at_least = 3', False),
+        ('detect = "payment-card"', True),
         ('sender = "anna@*", recipient = "x@*"', False),
         ('not = { sender = "anna@*", recipient = "x@*" }', True),
         ('any = [{ sender = "x@*" }, { recipient = "bob*@*" }]', True),
@@ -75,7 +77,7 @@ def message(**more: object) -> Transaction:
 def test_conditions(rules_of: Read, when: str, *, expected: bool) -> None:
     """Each condition asks what the rule language says; several in one table must all hold."""
     rules = rules_of(f'[[rule]]\nname = "r"\nwhen = {{ {when} }}\ndemand = "encrypt"')
-    view = View.of(message(), rules.tags, outside=3, finds={"us-ssn": 2})
+    view = View.of(message(), rules.tags, outside=3, finds={"us-ssn": 2, "payment-card": 1})
 
     assert rules.rules[0].condition.holds(view, FACTS) is expected
 

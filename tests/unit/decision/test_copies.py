@@ -65,6 +65,17 @@ def test_visible_recipients_share_a_recipient_list(treatment: Treatment) -> None
     assert [key.fingerprint for key in found[0].keys] == ["A", "B"]
 
 
+def test_visible_recipients_share_beside_one_who_passes() -> None:
+    """Whoever else gets the message, recipients who see each other share their copy."""
+    people = (
+        judgement("a@x.test", T.OPENPGP, "A"),
+        judgement("b@x.test", T.OPENPGP, "B"),
+        judgement("c@x.test", T.PASS),
+    )
+
+    assert copies(*people, to=b" a@x.test, b@x.test") == [("openpgp", "ab"), ("!pass", "c")]
+
+
 @pytest.mark.parametrize("treatment", [T.OPENPGP, T.SMIME])
 def test_a_hidden_recipient_shares_no_recipient_list(treatment: Treatment) -> None:
     """The key of a Bcc recipient never shows in another recipient's copy."""

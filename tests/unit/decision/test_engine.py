@@ -465,3 +465,45 @@ def test_every_decision_is_whole_and_safe(
             own = any(one.partner for one in people)
             assert judgement.treatment in ENCRYPTING | {no_rung} | ({T.TLS} if own else set())
         assert judgement.reasons
+
+
+class TestReasons:
+    def test_first_and_second_rules_count_together(self) -> None:
+        """Where a rule that detects counts, those that came first still do: they are named, and notify."""
+        recipient = facts(rungs=usable(T.TLS, T.OPENPGP))
+        rules = ruled(
+            always(Demand.TLS, "first", notify=True),
+            always(Demand.ENCRYPT, "second", detects=True, tls_protects=False),
+        )
+
+        judgement = judged(recipient, rules)
+
+        assert (judgement.treatment, judgement.rules, judgement.notify) == (T.OPENPGP, ("first", "second"), True)
+
+    def test_what_is_not_demanded_is_said(self) -> None:
+        """A demand that does not count is told with its reason; a partner row without a demand says nothing."""
+        inside = judged(facts(direction=Direction.INTERNAL), demanding(Demand.ENCRYPT))
+
+        assert "rule 'encrypt 0' demands encrypt, which does not count for internal" in inside.reasons
+        assert judged(facts(partner=Partner("p"))).reasons == ("nothing demands protection",)
+
+    def test_transit_is_not_marked(self) -> None:
+        """What passes through keeps its subject."""
+        assert not judged(facts(direction=Direction.TRANSIT), demanding(Demand.ENCRYPT)).mark
+
+
+class TestPartnerLadder:
+    SMIME_FIRST = Ladders(encrypt=(T.SMIME, T.TLS))
+
+    def test_tls_needs_a_policy(self) -> None:
+        """A partner row without a TLS policy puts no TLS before the configured ladder."""
+        recipient = facts(partner=Partner("p"), rungs=usable(*PROTECTING))
+
+        assert judged(recipient, demanding(Demand.ENCRYPT)).treatment is T.SMIME
+
+    def test_a_policy_comes_first_wherever_tls_stands(self) -> None:
+        """The row's TLS is best, even where the configured ladder has TLS further down."""
+        recipient = facts(partner=Partner("p", tls="verify"), rungs=usable(*PROTECTING))
+        plan = decide(view(), (recipient,), demanding(Demand.ENCRYPT), self.SMIME_FIRST, T.QUARANTINE)
+
+        assert plan.judgements[0].treatment is T.TLS

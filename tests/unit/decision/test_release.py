@@ -61,3 +61,8 @@ def test_never_weaker_than_encrypt(demands: list[Demand], usable: set[Treatment]
     """Whatever the rules and rungs, a released copy leaves encrypted or not at all."""
     treatment = judged(demands, sorted(usable)).treatment
     assert treatment in ENCRYPTING | {Treatment.QUARANTINE, Treatment.REJECT}
+
+
+def test_a_release_adds_no_mark() -> None:
+    """A released copy is marked only if a rule or its conversation asks for that."""
+    assert not judged([], [Treatment.OPENPGP]).mark

@@ -829,3 +829,33 @@ class TestAliases:
 
         (judgement,) = built.plan(transaction, built.survey(transaction)).judgements
         assert judgement.reasons[0] == "the alias away@hosp.test leads here"
+
+
+def test_a_release_is_noted_before_and_after(world: World, gateway: Build) -> None:
+    """The journal knows of a release before its first copy goes and after its last; then it is recorded."""
+    world.key("partner.test")
+    transaction, budget = message("bob@partner.test", subject="*secure* x"), Budget(60, keepalive=lambda: None)
+
+    with Journal(FakeJournal(world), holder="release").release(UUID(int=1), transaction, budget) as attempt:
+        attempt.find()
+        world.happened.clear()
+        gateway().release(transaction, budget, attempt)
+
+    steps = ("journal add", "commit", "journal save", "submit", "post")
+    assert [one for one in world.happened if one in steps] == [
+        "journal add",
+        "commit",
+        "journal save",
+        "submit",
+        "journal save",
+        "post",
+        "journal save",  # the lease is given back
+    ]
+    assert [event.kind for event in world.events] == ["release"]
+
+
+def test_closing_writes_what_waits(world: World, gateway: Build) -> None:
+    """What is still to be recorded is written, and the engine's processes go."""
+    gateway().close()
+
+    assert world.happened == ["close", "close"]
