@@ -107,7 +107,7 @@ class GatepostSite:
         )
         log.close()
         note("group", self._process.pid)
-        until(lambda: self._ready(offset), 60, lambda: f"`gatepost run` is ready; it said:\n{self.log()[-4000:]}")
+        until(lambda: self._ready(offset), 180, lambda: f"`gatepost run` is ready; it said:\n{self.log()[-4000:]}")
         return self
 
     def _ready(self, offset: int) -> bool:
