@@ -123,3 +123,29 @@ def test_an_alias_that_leads_outside_by_now() -> None:
 
     assert treatments(plan) == {BOB: Treatment.OPENPGP, outside.recipient: Treatment.OPENPGP}
     assert plan.answer is Answer.DISCARD
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "expected"),
+    [
+        (PASSED, replace(PASSED, direction=Direction.OUT), Treatment.PASS),
+        (ENCRYPTED, replace(ENCRYPTED, treatment=Treatment.PASS, keys=()), Treatment.QUARANTINE),
+        (ENCRYPTED, replace(ROUTED, demand=Demand.TLS), Treatment.QUARANTINE),
+        (ENCRYPTED, replace(ROUTED, demand=Demand.ENCRYPT), Treatment.TLS),
+    ],
+    ids=["passed before and now", "passed now", "demands less", "protected as strongly"],
+)
+def test_never_weaker(before: Judgement, now: Judgement, expected: Treatment) -> None:
+    """Decided again, a copy goes only if it is protected, and no less is demanded; what passed may pass."""
+    plan = rest(entry(before), today(now), {})
+
+    assert [copy.treatment for copy in plan.copies] == [expected]
+
+
+def test_only_protected_copies_are_marked() -> None:
+    """The mark stands where it was asked for and the copy is protected."""
+    marked = replace(ENCRYPTED, mark=True)
+
+    assert copy_of([marked], in_place=False).mark
+    assert not copy_of([ENCRYPTED], in_place=False).mark
+    assert not copy_of([replace(marked, treatment=Treatment.QUARANTINE)], in_place=False).mark

@@ -1,0 +1,54 @@
+"""A plan as text: read back whole, or refused."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from gatepost.decision.demand import Demand, Treatment
+from gatepost.decision.plan import Answer, Judgement, Plan
+from gatepost.errors import StorageError
+from gatepost.gateway.resume import copy_of
+from gatepost.gateway.stored_plan import from_text, to_text
+from gatepost.message.address import parse
+from gatepost.message.direction import Direction
+from gatepost.message.transaction import Recipient
+
+JUDGEMENTS = tuple(
+    Judgement(Recipient(parse(to)), Direction.OUT, Demand.TLS, (), Treatment.TLS, ())
+    for to in (b"<a@x.test>", b"<b@x.test>")
+)
+PLAN = Plan(Answer.DISCARD, JUDGEMENTS, (copy_of(JUDGEMENTS, in_place=False),))
+
+
+def test_a_plan_comes_back() -> None:
+    """What was written is read."""
+    assert from_text(to_text(PLAN)) == PLAN
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda plan: plan.update(format=2),
+        lambda plan: plan["judgements"].pop(),
+        lambda plan: plan["recipients"].pop(),
+        lambda plan: plan["copies"][0]["recipients"].append(2),
+        lambda plan: plan["judgements"][0].update(treatment="none"),
+        lambda plan: plan["judgements"][0].pop("demand"),
+        lambda plan: plan.update(answer="maybe"),
+    ],
+)
+def test_a_damaged_plan_is_refused(damage: Callable[[Any], None]) -> None:
+    """Another format, a judgement too few, an unknown word: nobody is forgotten, and nothing is guessed."""
+    plan = json.loads(to_text(PLAN))
+    damage(plan)
+
+    with pytest.raises(StorageError, match="stored plan"):
+        from_text(json.dumps(plan))
+
+
+def test_no_json_is_refused() -> None:
+    """A text that is cut off is no plan."""
+    with pytest.raises(StorageError, match="cannot be read"):
+        from_text(to_text(PLAN)[:-1])
