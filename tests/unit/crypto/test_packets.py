@@ -177,3 +177,13 @@ def test_packets_without_number_are_not_read() -> None:
     """More packets than any honest message has make it none."""
     assert packets.is_encrypted_message(packet(PKESK) * 4998 + packet(SEIPD))
     assert not packets.is_encrypted_message(packet(PKESK) * 5000 + packet(SEIPD))
+
+
+@pytest.mark.parametrize("octet", [0x52, 0x53, 0x12, 0x04])
+def test_what_begins_no_packet(octet: int) -> None:
+    """Without its highest bit an octet begins no packet (section 4.2), whatever tag the others spell."""
+    behind = bytes((octet, 3)) + b"abc"
+
+    assert not packets.is_encrypted_message(packet(PKESK) + behind)
+    assert not packets.is_encrypted_message(packet(PKESK) + packet(SEIPD) + behind)
+    assert not packets.is_encrypted_message(behind + packet(SEIPD))
