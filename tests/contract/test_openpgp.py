@@ -144,7 +144,7 @@ class TestReading:
         [
             ("old", "expired on 2016-01-01"),
             ("revoked", "revoked"),
-            ("weak", "too weak|not acceptable: Policy rejected"),
+            ("weak", "too weak"),
             ("signonly", "no subkey that can be encrypted to"),
         ],
     )
@@ -154,8 +154,9 @@ class TestReading:
         """An expired, future, revoked, weak or sign-only certificate is shown with its fault, never used."""
         certificate = site.public(f"{name}@hosp.test")
 
-        refusal = engine.read(certificate)[0].refusal
-        assert any(word in refusal for word in words.split("|")), refusal
+        read = engine.read(certificate)[0]
+        assert words in read.refusal
+        assert read.addresses == (f"{name}@hosp.test",)  # so that it can be imported, and its owner be told why
         with pytest.raises(CryptoError, match="must not be encrypted to"):
             engine.encrypt(b"secret", [certificate])
         with pytest.raises(CryptoError, match="must not be encrypted to"):

@@ -1,5 +1,6 @@
 """`gatepost explain`: what would be decided about a message, and why, without sending anything."""
 
+import ipaddress
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -44,6 +45,13 @@ def explain(
 def _client(address: str | None, auth: str | None, listener: str | None) -> Client | None:
     if address is auth is listener is None:
         return None
+    if address:
+        try:
+            ipaddress.ip_address(address)
+        except ValueError:
+            raise typer.BadParameter(
+                f"{address!r} is no IP address; write it like 192.0.2.1 or 2001:db8::1", param_hint="--client"
+            ) from None
     return Client(address=address or "", authenticated=auth or "", listener=listener or "")
 
 

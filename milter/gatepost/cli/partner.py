@@ -119,11 +119,8 @@ def import_(ctx: typer.Context, file: Annotated[str, typer.Argument(help="The CS
 
     call = invocation(ctx)
     table = _table(call)
-    if file == "-":
-        rows = read_csv(sys.stdin, table.check_ca)
-    else:
-        with Path(file).open(encoding="utf-8-sig", newline="") as lines:
-            rows = read_csv(lines, table.check_ca)
+    data = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+    rows = read_csv(data, table.check_ca)
     table.put(rows)
     call.emit({"imported": len(rows)}, f"imported {len(rows)}")
 

@@ -133,7 +133,8 @@ def _describe(home: Home, fingerprint: str) -> tuple[Certificate, tuple[Componen
     if not keys or not data:
         raise CryptoError(f"certificate {fingerprint} cannot be read")
     guard.check_size(data, guard.MAX_CERTIFICATE, f"certificate {fingerprint}")
-    user_ids = tuple(_unescaped(record[9]) for record in listed if record[0] == "uid" and record[1] != "r")
+    gone = keys[0].revoked  # gpg then marks all its user IDs as revoked
+    user_ids = tuple(_unescaped(one[9]) for one in listed if one[0] == "uid" and (gone or one[1] != "r"))
     addresses = (guard.address_in(user_id) for user_id in user_ids)
     certificate = Certificate(
         fingerprint=fingerprint.upper(),

@@ -59,7 +59,9 @@ class _Parsed:
     fault: str = ""
 
     def refusal(self, now: datetime) -> str:
-        return self.fault or guard.refusal(self.primary, self.subkeys, now)
+        if self.fault:
+            return self.primary.fault(now) or self.fault
+        return guard.refusal(self.primary, self.subkeys, now)
 
     def judged(self, now: datetime) -> Certificate:
         refusal = self.refusal(now)
@@ -171,7 +173,8 @@ def _parse_one(cert: pysequoia.Cert) -> _Parsed:
         user_ids = tuple(str(user_id) for user_id in cert.user_ids)
         primary, fault = replace(keys[0], expires=cert.expiration, revoked=cert.is_revoked), ""
     except RuntimeError as error:
-        user_ids, primary, fault = (), keys[0], f"not acceptable: {_first_line(error)}"
+        # Never encrypted to, so nothing hangs on these user IDs' signatures: they tell the admin whose key it is
+        user_ids, primary, fault = _bare_user_ids(data), keys[0], f"not acceptable: {_first_line(error)}"
     certificate = Certificate(
         fingerprint=fingerprint,
         user_ids=user_ids,
@@ -182,6 +185,11 @@ def _parse_one(cert: pysequoia.Cert) -> _Parsed:
         refusal="",
     )
     return _Parsed(cert, certificate, primary, tuple(keys[1:]), fault)
+
+
+def _bare_user_ids(data: bytes) -> tuple[str, ...]:
+    packets = PacketPile.from_bytes(data)
+    return tuple(packet.body.decode("utf-8", "replace") for packet in packets if packet.tag == Tag.UserID)
 
 
 def _encrypted_to(cert: pysequoia.Cert) -> Iterator[str]:

@@ -1,11 +1,13 @@
 """
 Partner rows as CSV (RFC 4180, UTF-8): what `partner export` writes, `partner import` reads back unchanged.
 
-The first row names the columns; `pattern` must be among them, what is left out takes its default. Nothing is taken
-from a file that has a fault; every fault is told with its line.
+The first row names the columns; `pattern` must be among them, what is left out takes its default. Semicolons may
+stand in place of commas, as spreadsheets write them where numbers have a decimal comma. Nothing is taken from a
+file that has a fault; every fault is told with its line.
 """
 
 import csv
+import io
 from collections.abc import Callable, Iterable, Iterator
 from typing import TextIO
 
@@ -16,15 +18,16 @@ from gatepost.errors import DirectoryError
 MOST_FAULTS = 100
 
 
-def read_csv(file: TextIO, check: Callable[[Partner], None] = lambda _row: None) -> tuple[Partner, ...]:
+def read_csv(data: bytes, check: Callable[[Partner], None] = lambda _row: None) -> tuple[Partner, ...]:
     """
-    Read every row, from a file opened with `newline=""`; `check` may refuse a row by DirectoryError.
+    Read every row; `check` may refuse a row by DirectoryError.
 
     Raises DirectoryError with the faults, a line each.
     """
+    text = _decoded(data)
     faults: list[str] = []
     rows: dict[str, Partner] = {}
-    reader = csv.reader(file, strict=True)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text), strict=True)
     try:
         header = _header(next(reader, []))
         for cells in filter(None, reader):  # blank lines say nothing
@@ -39,8 +42,6 @@ def read_csv(file: TextIO, check: Callable[[Partner], None] = lambda _row: None)
             rows[row.pattern] = row
     except csv.Error as error:
         faults.append(f"line {reader.line_num}: not CSV: {error}")
-    except UnicodeDecodeError:
-        faults.append(f"after line {reader.line_num}: not UTF-8; save the file as UTF-8")
     if faults:
         raise DirectoryError("\n".join(_shortened(faults)))
     return tuple(rows.values())
@@ -53,11 +54,25 @@ def write_csv(rows: Iterable[Partner], file: TextIO) -> None:
     writer.writerows(columns_of(row) for row in rows)
 
 
+def _decoded(data: bytes) -> str:
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise DirectoryError(f"line {line}: not UTF-8; save the file as UTF-8") from None
+
+
+def _delimiter(text: str) -> str:
+    """Tell by the names of the columns, which hold neither, what separates the cells."""
+    first = text.partition("\n")[0]
+    return ";" if ";" in first and "," not in first else ","
+
+
 def _header(cells: list[str]) -> list[str]:
     names = [cell.strip().lower() for cell in cells]
     if "pattern" not in names:
         raise DirectoryError(
-            f"line 1: the first row must name the columns, `pattern` first; all: {', '.join(COLUMNS)}"
+            f"line 1: the first row must name the columns, `pattern` among them; all: {', '.join(COLUMNS)}"
         )
     unknown = [name for name in names if name not in COLUMNS]
     if unknown:

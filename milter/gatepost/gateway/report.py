@@ -1,9 +1,10 @@
 """
 Reports: a DSN or MDN about a protected message must not carry its content outside.
 
-A report (RFC 3464, RFC 8098) has the null sender and may return the message that it is about. If that message
-belongs to a protected conversation, it is cut to its header fields (RFC 6522 section 4) and the report goes;
-a report that cannot be taken apart cleanly is treated like any other mail of that conversation.
+A report (RFC 3464, RFC 8098) may return the message that it is about. If that message belongs to a protected
+conversation, it is cut to its header fields (RFC 6522 section 4) and the report goes. A report that cannot be
+taken apart cleanly is treated like any other mail of that conversation; so is one with a sender, which standards
+forbid: whoever writes with an address of their own may have put anything into it.
 """
 
 import re
@@ -41,9 +42,7 @@ class Returned:
 
 
 def is_report(transaction: Transaction) -> bool:
-    """Tell whether the message is a DSN or MDN, as far as its envelope and header say."""
-    if not transaction.sender.is_null:
-        return False
+    """Tell whether the message is a DSN or MDN, as far as its header says."""
     kind = mime.content_type(transaction.fields)
     return (
         kind is not None

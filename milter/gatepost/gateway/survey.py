@@ -99,7 +99,7 @@ class Surveyor:
         body = transaction.body.read()
         if not self.in_thread((*transaction.fields, *report.named_in(body))):
             return None
-        return report.Returned(report.cut(transaction.fields, body))
+        return report.Returned(report.cut(transaction.fields, body) if transaction.sender.is_null else None)
 
     def _in_other_thread(self, transaction: Transaction) -> bool:
         """Tell whether it belongs to a protected thread that was there before this message was first tried."""

@@ -16,6 +16,7 @@ from gatepost.decision.demand import ENCRYPTING, Treatment
 MAX_UNIX_PATH = 107  # sun_path holds 108 bytes, the last one is NUL
 TRUST_WORDS = ("admin", "dnssec", "wkd", "ca", "keyserver", "harvested")  # strongest first
 _RUNGS = {treatment.value for treatment in ENCRYPTING}
+_AUTHSERV_ID = re.compile(r"[A-Za-z0-9._/:-]*")
 _LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)", re.IGNORECASE)
 
 
@@ -89,6 +90,13 @@ def unix_socket(text: str) -> str:
     if not text.startswith("unix:"):
         raise ValueError(f'"{text}" is no UNIX socket; allowed: "unix:/path"')
     return socket(text)
+
+
+def authserv_id(text: str) -> str:
+    """Check an identity in Authentication-Results (RFC 8601 section 2.5): one plain word, or empty."""
+    if not _AUTHSERV_ID.fullmatch(text):
+        raise ValueError(f'"{text}" is no identity; allowed: one word like "gatepost.gw.hosp.test"')
+    return text
 
 
 def listen(text: str) -> str:
@@ -166,6 +174,7 @@ VaultUrl = Annotated[str, AfterValidator(vault_url)]
 Hostname = Annotated[str, AfterValidator(hostname)]
 DomainPattern = Annotated[str, AfterValidator(domain_pattern)]
 Network = Annotated[str, AfterValidator(network)]
+AuthservId = Annotated[str, AfterValidator(authserv_id)]
 HostPort = Annotated[str, AfterValidator(host_port)]
 Listen = Annotated[str, AfterValidator(listen)]
 Socket = Annotated[str, AfterValidator(socket)]

@@ -45,9 +45,9 @@ class Gateway(Section):
     """The re-injection listener that puts copies on the verified TLS route."""
     no_rung: Literal["quarantine", "reject"] = "quarantine"
     """What becomes of a copy that no treatment can protect."""
-    authserv_id: str = ""
+    authserv_id: kinds.AuthservId = ""
     """The identity in Gatepost-Result and Authentication-Results; default: "gatepost." and the hostname."""
-    trusted_authserv_ids: tuple[str, ...] = ()
+    trusted_authserv_ids: tuple[kinds.AuthservId, ...] = ()
     """Filters before us whose SPF, DKIM and DMARC results are believed."""
     aliases: Literal["resolve", "expanded", "none", "unsafe_ignore"] = "resolve"
     """How inside recipients are followed through Postfix's alias maps; "expanded": Postfix has done it before."""

@@ -20,6 +20,21 @@ _PATHS = (
     ("secrets", "directory"),
     ("rules", "directory"),
 )
+_WANTED = {  # pydantic's kinds of faults, said in the words of TOML
+    "tuple_type": 'a list, such as ["one", "two"]',
+    "too_short": "at least one entry",
+    "string_type": 'text in quotes, such as "one"',
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "path_type": 'a path in quotes, such as "/var/lib/gatepost"',
+    "model_type": "a section in brackets, with its keys below",
+    "dict_type": "a section in brackets, with its keys below",
+}
 _SOCKETS = (("gateway", "socket"), ("keys", "socket"), ("policy", "socket"), ("metrics", "listen"))
 
 
@@ -84,8 +99,10 @@ def _fault(detail: ErrorDetails) -> str:
         return f"{where}: is unknown; {_allowed(place)}"
     if kind == "missing":
         return f"{where}: is missing; it has no default"
-    text = detail["msg"].removeprefix("Value error, ")
-    return f"{where}: {text}" if kind == "value_error" else f"{where}: {_shown(detail['input'])}: {text}"
+    if kind == "value_error":
+        return f"{where}: {detail['msg'].removeprefix('Value error, ')}"
+    wanted = _WANTED.get(kind) or detail["msg"].removeprefix("Input should be ")
+    return f"{where}: {_shown(detail['input'])}; allowed: {wanted}"
 
 
 def _shown(value: object) -> str:

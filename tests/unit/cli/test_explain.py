@@ -44,3 +44,13 @@ def test_others_have_their_plan(config: str) -> None:
 
     assert done.exit_code == 0
     assert "verdict: accept" in done.stdout
+
+
+def test_a_client_is_an_ip_address(config: str) -> None:
+    """What is no IP address is wrong usage, not an outside client."""
+    done = invoke(
+        "-c", config, "explain", "--from", "bob@hosp.test", "--to", "ann@far.test", "--client", "far.test"
+    )
+
+    assert done.exit_code == 2
+    assert "'far.test' is no IP address" in done.output

@@ -125,6 +125,32 @@ def test_import_is_all_or_nothing(table: Run) -> None:
     assert json.loads(table("partner", "list", "--json")[1]) == {"partners": []}
 
 
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        (b"pattern,note\na.test,x\nb.test,caf\xe9\n", "line 3: not UTF-8; save the file as UTF-8"),
+        (b"demand;note\ntls;x\n", "line 1: the first row must name the columns, `pattern` among them"),
+        (b"pattern;demand\na.test;tls\nb.test,tls\n", "line 3: 1 cells where the header has 2"),
+    ],
+)
+def test_a_file_that_is_no_table_is_told_by_line(table: Run, data: bytes, told: str) -> None:
+    """The line that is wrong is the one that is named."""
+    Path("bad.csv").write_bytes(data)
+    code, _, err = table("partner", "import", "bad.csv")
+
+    assert code == 1
+    assert [line.removeprefix("gatepost: ")[: len(told)] for line in err] == [told]
+
+
+def test_semicolons_separate_as_well(table: Run) -> None:
+    """What a spreadsheet wrote with semicolons, a byte order mark and CRLF is read; a ladder keeps its commas."""
+    Path("in.csv").write_bytes(b"\xef\xbb\xbfpattern;ladder\r\na.test;openpgp,smime\r\n")
+    assert table("partner", "import", "in.csv")[0] == 0
+
+    (row,) = json.loads(table("partner", "list", "--json")[1])["partners"]
+    assert (row["pattern"], row["ladder"]) == ("a.test", ["openpgp", "smime"])
+
+
 def test_export_round_trip(table: Run) -> None:
     """What was exported is imported to the same table, spreadsheet's byte order mark or not."""
     table("partner", "add", "a.test", "--note", 'x, "y"\r\nz')

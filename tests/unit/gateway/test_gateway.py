@@ -360,6 +360,16 @@ class TestReports:
             assert Discard() == verdict
             assert ["bob@partner.test"] == [one.recipient.address.text for one in world.held]
 
+    def test_a_report_with_a_sender_is_protected_whole(self, world: World, gateway: Build) -> None:
+        """What returns a protected message under an address of its own does not leave, cut or not."""
+        world.threads = {hashed("<1@partner.test>")}
+        kind = Field(b"Content-Type", b" multipart/report; report-type=disposition-notification; boundary=b")
+        body = MemoryBody(REPORT % b"message/rfc822")
+        transaction = replace(message("bob@partner.test", fields=(kind,)), body=body)
+
+        assert Discard() == processed(gateway(), transaction)
+        assert ["bob@partner.test"] == [one.recipient.address.text for one in world.held]
+
 
 NOTIFYING = """
 [[rule]]

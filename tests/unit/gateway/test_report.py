@@ -75,11 +75,11 @@ def test_finds_message_ids_wherever_they_stand() -> None:
             Field(b"content-type", b" Multipart/Report; Report-Type=Disposition-Notification; boundary=b"),
             True,
         ),
-        (b"<alice@hosp.test>", KIND, False),
+        (b"<alice@hosp.test>", KIND, True),
         (b"<>", Field(b"Content-Type", b" multipart/report; report-type=feedback-report; boundary=b"), False),
         (b"<>", Field(b"Content-Type", b" text/plain"), False),
     ],
 )
-def test_only_reports_without_a_sender_count(sender: bytes, kind: Field, expected: bool) -> None:
-    """Whoever writes with an address of their own cannot call a message a report."""
+def test_reports_are_told_by_their_type(sender: bytes, kind: Field, expected: bool) -> None:
+    """DSN and MDN are reports, with a sender or without; nothing else is."""
     assert expected is is_report(transaction(sender, kind))

@@ -62,10 +62,10 @@ def test_every_fault_is_told_at_once(write: Write) -> None:
     )
     assert found == [
         "[gateway] internal_domains: is missing; it has no default",
-        "[gateway] no_rung: 'drop': Input should be 'quarantine' or 'reject'",
+        "[gateway] no_rung: 'drop'; allowed: 'quarantine' or 'reject'",
         '[gateway] internal_domain: is unknown; did you mean "internal_domains"?',
         '[keys] min_trust: "wdk" is no trust; allowed: admin, dnssec, wkd, ca, keyserver, harvested',
-        "[vault] keep_days: 'x': Input should be a valid integer, unable to parse string as an integer",
+        "[vault] keep_days: 'x'; allowed: a whole number",
         "[foo]: is unknown; allowed: " + ", ".join(Settings.model_fields),
     ]
 
@@ -89,6 +89,8 @@ def test_the_encrypt_ladder_takes_only_what_encrypts(write: Write, rung: str) ->
         ("gateway", 'internal_networks = ["10.0.0.1/8"]'),
         ("gateway", 'hostname = "gw_-.hosp..test"'),
         ("gateway", "max_seconds = 0"),
+        ("gateway", 'authserv_id = "a; b"'),
+        ("gateway", 'trusted_authserv_ids = ["a b"]'),
         ("keys", 'socket = "inet:99@localhost"'),
         ("database", 'url = "mysql://x"'),
         ("vault", 'url = "/var/vault"'),
@@ -104,6 +106,22 @@ def test_a_wrong_value_is_refused(write: Write, section: str, line: str) -> None
     text = f"{MINIMAL}{line}\n" if section == "gateway" else f"{MINIMAL}[{section}]\n{line}\n"
     (fault,) = faults(write(text))
     assert fault.startswith(f"[{section}] {line.split(' ', maxsplit=1)[0]}: ")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (f"{MINIMAL}inside_listeners = 'smtp'", "inside_listeners: 'smtp'; allowed: a list, such as"),
+        (f"{MINIMAL}inside_listeners = [1]", "inside_listeners: 1; allowed: text in quotes"),
+        (f"{MINIMAL}no_rung = 'drop'", "no_rung: 'drop'; allowed: 'quarantine' or 'reject'"),
+        ("[gateway]\ninternal_domains = []", "internal_domains: []; allowed: at least one entry"),
+        ("gateway = 5", "[gateway]: 5; allowed: a section in brackets"),
+    ],
+)
+def test_faults_are_told_in_the_words_of_the_file(write: Write, text: str, told: str) -> None:
+    """An admin reads what TOML calls it, and nothing of our types."""
+    (fault,) = faults(write(text))
+    assert fault.removeprefix("[gateway] ").startswith(told)
 
 
 @pytest.mark.parametrize(
