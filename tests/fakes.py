@@ -117,6 +117,9 @@ class World:
         self.happens("post")
         self.events.extend(record.events())
 
+    def flush(self) -> None:
+        self.happens("flush")
+
     def close(self) -> None:
         self.happens("close")
 

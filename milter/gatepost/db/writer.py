@@ -4,6 +4,7 @@ Writes rows in groups: one thread, one transaction for all that has come in mean
 Rules:
   * `commit` gives control back when its rows are on disk, else raises StorageError; `post` never waits. Posted
     events go with the next group, after half a second at the latest: a crash may lose the last second of events.
+    `flush` waits for them.
   * When the database fails, whoever waits is told, and events are kept and tried again.
   * A row that cannot be stored spoils no other: the group is then written one by one.
   * Events continue their host's chain; where another process of this host wrote meanwhile, they are numbered anew.
@@ -75,6 +76,7 @@ class Writer:
         self._event_rows = EventRows(database, host)
         self._wake = threading.Condition()
         self._jobs: list[_Job] = []
+        self._flushes: list[_Job] = []
         self._records: list[Record] = []
         self._unwritten: list[Event] = []  # of records that were told; only the writer's thread touches it
         self._records_due = 0.0
@@ -105,6 +107,16 @@ class Writer:
             else:
                 self._records.append(record)
 
+    def flush(self) -> None:
+        """Wait until all that was posted is on disk, or the database has failed: it is then tried again."""
+        job = _Job(())
+        with self._wake:
+            if self._closed:
+                return
+            self._flushes.append(job)
+            self._wake.notify()
+        job.wait()
+
     def waiting(self) -> dict[str, float]:
         """Give how many messages wait for their rows to be on disk, and how many records wait to be written."""
         with self._wake:
@@ -121,10 +133,11 @@ class Writer:
         closed = False
         while not closed:
             with self._wake:
-                self._wake.wait_for(lambda: self._jobs or self._closed, LINGER_SECONDS)
+                self._wake.wait_for(lambda: self._jobs or self._flushes or self._closed, LINGER_SECONDS)
                 jobs, self._jobs = self._jobs, []
+                flushes, self._flushes = self._flushes, []
                 closed = self._closed
-                due = closed or time.monotonic() >= self._records_due
+                due = closed or bool(flushes) or time.monotonic() >= self._records_due
                 records = self._taken() if due else ()
                 lost, self._lost = self._lost, 0
             if lost:
@@ -133,6 +146,8 @@ class Writer:
                 self._commit(jobs)
             if records or (due and self._unwritten):
                 self._record(records, last=closed)
+            for flush in flushes:
+                flush.finish()
             if jobs and not closed:
                 time.sleep(GATHER_SECONDS)
 

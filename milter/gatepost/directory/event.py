@@ -6,9 +6,12 @@ No body, matched secret or password stands in an event.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
 Kind = Literal["message", "possible-duplicate", "release"]
+POSSIBLE_DUPLICATE: Final = "possible-duplicate"
+"""Stands in the detail, too, of an event about a copy that may have come twice (RFC 1047)."""
+
 KINDS: tuple[Kind, ...] = ("message", "possible-duplicate", "release")
 
 

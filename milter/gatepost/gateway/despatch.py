@@ -16,7 +16,7 @@ from uuid import UUID
 
 from gatepost.decision.demand import PROTECTING, Treatment
 from gatepost.decision.plan import Copy, Judgement, Plan
-from gatepost.directory.event import Record
+from gatepost.directory.event import POSSIBLE_DUPLICATE, Record
 from gatepost.directory.thread import ThreadRow, hashed
 from gatepost.errors import DeliveryError, StorageError, WorkerError
 from gatepost.gateway.budget import Budget
@@ -59,6 +59,9 @@ class Records(Protocol):
 
     def post(self, record: Record) -> None:
         """Write the record's events and its log line soon."""
+
+    def flush(self) -> None:
+        """Write what was posted; gives control back once it is durable, or the database has failed."""
 
     def close(self) -> None:
         """Write what is still waiting; raises StorageError if that fails."""
@@ -206,6 +209,8 @@ class Despatch:
         """Note what became of the message."""
         seconds = time.monotonic() - started
         self._records.post(MessageRecord(transaction, plan, answer, seconds, details, metrics=self._metrics))
+        if any(POSSIBLE_DUPLICATE in known for known in details.values()):
+            self._records.flush()  # a copy that may have come twice is on record before anybody is answered
 
 
 def _threads(transaction: Transaction, plan: Plan, outgoing: Sequence[Outgoing]) -> list[ThreadRow]:

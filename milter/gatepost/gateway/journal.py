@@ -24,6 +24,7 @@ from typing import Self
 from uuid import UUID, uuid4, uuid5
 
 from gatepost.decision.plan import Judgement, Plan
+from gatepost.directory.event import POSSIBLE_DUPLICATE
 from gatepost.errors import DeliveryError, GatepostError
 from gatepost.gateway.budget import Budget
 from gatepost.gateway.entry import Entry, JournalStore, Lease, Progress, State
@@ -238,7 +239,7 @@ def _again(progress: Progress, *, settled: bool) -> Progress:
 
 def _detail(progress: Progress) -> dict[str, object]:
     queued: dict[str, object] = {"queued_as": progress.queue_id} if progress.queue_id else {}
-    return queued | ({"possible-duplicate": True} if progress.repeated else {})
+    return queued | ({POSSIBLE_DUPLICATE: True} if progress.repeated else {})
 
 
 def _other_try() -> DeliveryError:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from gatepost.decision.plan import Plan
-from gatepost.directory.event import Event, Kind
+from gatepost.directory.event import POSSIBLE_DUPLICATE, Event, Kind
 from gatepost.gateway.metrics import Metrics, NoMetrics
 from gatepost.log import logger
 from gatepost.message.transaction import Recipient, Transaction
@@ -56,7 +56,7 @@ class MessageRecord:
     def _kind(self, recipient: Recipient) -> Kind:
         if self.answer == "release":
             return "release"
-        return "possible-duplicate" if "possible-duplicate" in self.details.get(recipient, {}) else "message"
+        return POSSIBLE_DUPLICATE if POSSIBLE_DUPLICATE in self.details.get(recipient, {}) else "message"
 
     def tell(self) -> None:
         """Write the message's one log line, and count it."""

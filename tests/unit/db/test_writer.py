@@ -114,6 +114,25 @@ class TestWriter:
         assert sql("SELECT queue_id FROM event ORDER BY id") == [("first",), ("second",)]
         assert (first.told, second.told) == (1, 1)
 
+    def test_flush_waits_for_what_was_posted(self, writer: Writer, sql: Sql) -> None:
+        """Once control is back, what was posted before is on disk, without the wait for a larger group."""
+        writer.post(FakeRecord(Event(at=1.0, queue_id="first")))
+        writer.flush()
+        writer.post(FakeRecord(Event(at=2.0, queue_id="second")))
+        writer.flush()
+
+        assert sql("SELECT queue_id FROM event ORDER BY id") == [("first",), ("second",)]
+
+    def test_flush_does_not_wait_for_a_database_that_is_down(self, writer: Writer, sql: Sql) -> None:
+        """Mail goes on without its events; they are tried again."""
+        sql("ALTER TABLE event RENAME TO away")
+        writer.post(FakeRecord(Event(at=1.0, queue_id="first")))
+        writer.flush()
+        sql("ALTER TABLE away RENAME TO event")
+        writer.flush()
+
+        assert sql("SELECT queue_id FROM event") == [("first",)]
+
     def test_log_that_is_gone_stops_no_mail(self, writer: Writer, sql: Sql) -> None:
         """Where nobody reads the log any more, messages go on and their events are kept."""
         writer.post(FakeRecord(Event(at=1.0, queue_id="Q"), fault=BrokenPipeError()))

@@ -264,6 +264,26 @@ class TestOneFault:
         assert mill.in_clear() <= MAY_SEE_CLEAR
 
 
+class TestPossibleDuplicate:
+    def test_is_on_record_before_the_answer(self, mill: Mill) -> None:
+        """What may have come twice is durable before the client is told that all is well."""
+        transaction = message()
+        mill.fails(transaction, Strike(steps().index("submit") + 1, *FAULTS["reply lost"]))
+        assert "flush" not in mill.world.happened
+
+        mill.now += timedelta(minutes=5)
+        mill.attempt(again(transaction))
+
+        assert mill.flagged()
+        assert mill.world.happened[-2:] == ["post", "flush"]
+
+    def test_other_records_hold_nobody_up(self, mill: Mill) -> None:
+        """A message that surely went once waits for its thread rows alone."""
+        mill.attempt(message())
+
+        assert mill.world.happened[-1] == "post"
+
+
 class TestAliases:
     @pytest.mark.parametrize("fault", FAULTS)
     @pytest.mark.parametrize("at", range(1, MOST_STEPS + 1))
