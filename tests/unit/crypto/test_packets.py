@@ -173,6 +173,18 @@ def test_an_indeterminate_length_reaches_to_the_end() -> None:
     assert not packets.is_encrypted_message(old(PKESK, b"", 3) + packet(SEIPD))
 
 
+def test_what_looks_like_a_length_there_is_content() -> None:
+    """A packet of indeterminate length has no octets of length that could let another packet follow."""
+    assert not packets.is_encrypted_message(old(PKESK, b"", 0) + (3).to_bytes(8, "big") + b"abc" + packet(SEIPD))
+
+
+def test_every_octet_of_a_length_counts() -> None:
+    """A packet that claims 16 MiB more than is there is cut off."""
+    behind = bytes((0xC0 | SEIPD, 255, 1, 0, 0, 3)) + b"abc"
+
+    assert not packets.is_encrypted_message(packet(PKESK) + behind)
+
+
 def test_packets_without_number_are_not_read() -> None:
     """More packets than any honest message has make it none."""
     assert packets.is_encrypted_message(packet(PKESK) * 4998 + packet(SEIPD))

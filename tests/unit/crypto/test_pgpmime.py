@@ -355,6 +355,11 @@ def test_a_line_end_between_two_pieces_is_one() -> None:
     assert _opened_pieces(HTML + b"\r\na\r", b"\nb\r", b"c\r") == (HTML, b"a\r\nb\r\nc\r\n")
 
 
+def test_an_entity_may_be_a_header_alone() -> None:
+    """An entity without body ends behind its last field, also without a blank line."""
+    assert _opened_pieces(HTML) == (HTML, b"")
+
+
 def test_headers_of_large_entities(monkeypatch: pytest.MonkeyPatch) -> None:
     """A header that ends within what is kept in memory is read; one that does not makes the whole plain text."""
     monkeypatch.setattr(pgpmime, "_MAX_HEADER", 40)

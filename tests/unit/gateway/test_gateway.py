@@ -1,6 +1,6 @@
 """The gateway: what is decided is built whole, carried out durable first, and answered."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from uuid import UUID
@@ -11,6 +11,7 @@ from tests.fakes import FakeCertificates, FakeJournal, FakeKeys, World, opened
 
 from gatepost.decision.demand import Treatment
 from gatepost.decision.ladder import Ladders
+from gatepost.decision.plan import Judgement
 from gatepost.decision.reader import read_rules
 from gatepost.directory.key import Trust
 from gatepost.directory.thread import hashed
@@ -21,7 +22,7 @@ from gatepost.gateway.budget import Budget
 from gatepost.gateway.despatch import Despatch
 from gatepost.gateway.gateway import Gateway
 from gatepost.gateway.journal import Journal
-from gatepost.gateway.notices import Notices
+from gatepost.gateway.notices import Notice, Notices
 from gatepost.gateway.protection import Protection
 from gatepost.gateway.survey import Surveyor
 from gatepost.gateway.telling import Telling
@@ -322,6 +323,13 @@ canary
 """.replace(b"\n", b"\r\n")
 
 
+KIND_OF_REPORT = Field(b"Content-Type", b" multipart/report; report-type=delivery-status; boundary=b")
+ENCRYPTED = (
+    Field(b"Content-Type", b' multipart/encrypted; protocol="application/pgp-encrypted"; boundary="b"'),
+    Field(b"MIME-Version", b" 1.0"),
+)
+
+
 class CountedBody(MemoryBody):
     """A body that counts how often it is read."""
 
@@ -334,18 +342,146 @@ class CountedBody(MemoryBody):
         return super().read()
 
 
+def rule(when: str, demand: str = "encrypt") -> str:
+    return f'[[rule]]\nname = "asked for"\nwhen = {{ {when} }}\ndemand = "{demand}"\n'
+
+
+class TestSurvey:
+    def test_plain_mail_for_one_of_us_needs_no_body(self, gateway: Build) -> None:
+        """What comes in and can be neither opened nor split is judged by its header alone."""
+        transaction = message("carol@hosp.test", client=OUTSIDE, sender="bob@partner.test")
+
+        assert not gateway().survey(transaction).needs_body
+
+    @pytest.mark.parametrize(
+        "transaction",
+        [
+            message("bob@out.test", sender="", fields=(KIND_OF_REPORT,)),
+            message("carol@hosp.test", client=OUTSIDE, fields=ENCRYPTED),
+            message("bob@out.test", subject="*secure*"),
+        ],
+    )
+    def test_what_its_content_decides_about_needs_the_body(self, gateway: Build, transaction: Transaction) -> None:
+        """A report may return what was protected, what comes in may open, and what is demanded encrypts."""
+        assert gateway().survey(transaction).needs_body
+
+    def test_a_size_that_is_not_known_yet_may_demand(self, gateway: Build) -> None:
+        """Before the body is there, a rule about the size counts for everybody whom it may concern."""
+        transaction = message("bob@out.test", "carol@hosp.test")
+
+        demanded = gateway(rule('direction = "out", size_over = 1000000')).survey(transaction).demanded
+
+        assert ["bob@out.test"] == [one.address.text for one in demanded]
+
+    @pytest.mark.parametrize(
+        ("recipients", "demanded"),
+        [(("a@out.test", "b@out.test"), 2), (("a@out.test", "carol@hosp.test", "dave@hosp.test"), 0)],
+    )
+    def test_outside_recipients_are_counted(
+        self, gateway: Build, recipients: tuple[str, ...], demanded: int
+    ) -> None:
+        """`recipients_over` counts those outside, and nobody else."""
+        survey = gateway(rule('direction = "out", recipients_over = 1')).survey(message(*recipients))
+
+        assert demanded == len(survey.demanded)
+
+
+class TestPlan:
+    def test_keys_are_asked_for_where_they_are_needed(self, world: World, gateway: Build) -> None:
+        """One look-up for the one recipient whose copy is to be protected; none for the others."""
+        world.partner("partner.test", demand="encrypt")
+
+        processed(gateway(), message("bob@partner.test", "eve@out.test", "carol@hosp.test"))
+
+        assert 1 == world.happened.count("key")
+
+    def test_nobody_inside_is_given_a_way_out(self, world: World, gateway: Build) -> None:
+        """What is to be held inside is held: keys have no say in it."""
+        processed(gateway(rule('direction = "internal"', "quarantine")), message("carol@hosp.test"))
+
+        assert "key" not in world.happened
+        assert ["carol@hosp.test"] == [one.recipient.address.text for one in world.held]
+
+    def test_what_is_encrypted_already_passes(self, world: World, gateway: Build, encrypted_body: bytes) -> None:
+        """A tagged message that its writer has truly encrypted goes as it is, also beside others."""
+        transaction = message(
+            "bob@nokey.test", "carol@hosp.test", subject="*secure*", fields=ENCRYPTED, body=encrypted_body
+        )
+
+        assert isinstance(processed(gateway(), transaction), Accept)
+        assert [] == world.held
+
+    def test_a_label_encrypts_nothing(self, world: World, gateway: Build) -> None:
+        """What only says that it is encrypted is held like any other."""
+        processed(gateway(), message("bob@nokey.test", subject="*secure*", fields=ENCRYPTED))
+
+        assert ["bob@nokey.test"] == [one.recipient.address.text for one in world.held]
+
+
+class TestRecords:
+    def test_a_refusal_is_recorded(self, world: World, gateway: Build) -> None:
+        """What was refused, and for whom, is in the event log."""
+        processed(gateway(no_rung=Treatment.REJECT), message("eve@nokey.test", subject="*secure*"))
+
+        assert [("reject", "eve@nokey.test")] == [(one.treatment, one.recipient) for one in world.events]
+
+    def test_outsiders_learn_no_more_of_a_refusal_than_the_fact(self, gateway: Build) -> None:
+        """The reply names neither rules nor recipients."""
+        built = gateway(rule('direction = "in"', "reject"))
+
+        verdict = processed(built, message("carol@hosp.test", client=OUTSIDE, sender="bob@partner.test"))
+
+        assert Reject(("The message is refused by the policy of this site",)) == verdict
+
+
+class TestOwnFields:
+    @pytest.mark.parametrize(
+        ("recipients", "kept"),
+        [
+            (("carol@hosp.test",), True),
+            (("bob@out.test",), False),
+            (("carol@hosp.test", "bob@out.test"), False),
+        ],
+    )
+    def test_what_steers_stays_where_all_are_inside(
+        self, gateway: Build, recipients: tuple[str, ...], kept: bool
+    ) -> None:
+        """A copy that anybody outside gets tells nothing of how the gateway is steered."""
+        transaction = message(*recipients, fields=(Field(b"X-Gatepost-Anything", b" yes"),))
+
+        fields = in_place(processed(gateway(), transaction), transaction)
+
+        assert kept is bool(named(fields, b"x-gatepost-anything"))
+
+    def test_what_steers_goes_in_transit_too(self, gateway: Build) -> None:
+        """Mail from outside to outside is a copy for outsiders."""
+        steering = (Field(b"X-Gatepost-Anything", b" yes"),)
+        transaction = message("x@out.test", client=OUTSIDE, sender="bob@partner.test", fields=steering)
+
+        assert () == named(in_place(processed(gateway(), transaction), transaction), b"x-gatepost-anything")
+
+
 class TestReports:
+    def test_one_that_cannot_be_cut_is_encrypted(self, world: World, gateway: Build) -> None:
+        """It is protected like an answer in that conversation: with the key, where there is one."""
+        world.threads = {hashed("<1@partner.test>")}
+        world.key("partner.test")
+        transaction = message("bob@partner.test", sender="", fields=(KIND_OF_REPORT,), body=REPORT % b"a/b")
+
+        verdict = processed(gateway(), transaction)
+
+        assert isinstance(verdict, Accept)
+        assert verdict.form.body is not None
+        assert b"ENCRYPTED TO partner.test" in verdict.form.body.read()
+
     @pytest.mark.parametrize(("media", "leaves"), [(b"message/rfc822", True), (b"application/zip", False)])
     def test_a_report_about_a_protected_message(
         self, world: World, gateway: Build, media: bytes, leaves: bool
     ) -> None:
         """A DSN leaves without the content that it returned; one that cannot be cut is protected like a reply."""
         world.threads = {hashed("<1@partner.test>")}
-        kind = Field(b"Content-Type", b" multipart/report; report-type=delivery-status; boundary=b")
         transaction = replace(
-            message("bob@partner.test", fields=(kind,)),
-            sender=address.NULL_SENDER,
-            body=CountedBody(REPORT % media),
+            message("bob@partner.test", sender="", fields=(KIND_OF_REPORT,)), body=CountedBody(REPORT % media)
         )
 
         verdict = processed(gateway(), transaction)
@@ -509,12 +645,6 @@ class TestFaults:
 
         with pytest.raises(WorkerError, match="max_seconds"):
             built.process(transaction, built.survey(transaction), Budget(-1, keepalive=lambda: None))
-
-
-ENCRYPTED = (
-    Field(b"Content-Type", b' multipart/encrypted; protocol="application/pgp-encrypted"; boundary="b"'),
-    Field(b"MIME-Version", b" 1.0"),
-)
 
 
 @pytest.fixture(scope="module")
@@ -686,6 +816,11 @@ class TestRecipients:
         with pytest.raises(AddressError):
             gateway().check_recipient(address.parse(text))
 
+    def test_an_empty_one_is_told_so(self, gateway: Build) -> None:
+        """Mail to nobody is refused, and the error says what is wrong."""
+        with pytest.raises(AddressError, match="the recipient is empty"):
+            gateway().check_recipient(address.NULL_SENDER)
+
     @pytest.mark.parametrize(
         "text", [b"<x%out.test@localhost>", b"<out.test!x@localhost>", b"<x%out.test@[127.0.0.1]>"]
     )
@@ -816,6 +951,23 @@ class TestAliases:
         processed(gateway(), message("bob@out.test", subject="*secure* x"))
         assert [["al@hosp.test"]] == sent_to(world)
 
+    def test_a_notice_is_about_those_behind_an_alias(
+        self, world: World, gateway: Build, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Who got the message and who did not is told of the recipients behind aliases, not of the alias."""
+        told: list[Address] = []
+
+        def notice(transaction: Transaction, judgements: Sequence[Judgement]) -> Notice:
+            told.extend(one.address for one in transaction.recipients)
+            return World.notice(world, transaction, judgements)
+
+        monkeypatch.setattr(world, "notice", notice)
+        leads(world, "both@hosp.test", "doc@hosp.test", "eve@nokey.test")
+
+        processed(gateway(), message("both@hosp.test", subject="*secure* x"))
+
+        assert [at("doc@hosp.test"), at("eve@nokey.test")] == told
+
     def test_what_comes_in_is_opened_for_insiders_alone(
         self, world: World, gateway: Build, encrypted_body: bytes
     ) -> None:
@@ -862,6 +1014,68 @@ def test_a_release_is_noted_before_and_after(world: World, gateway: Build) -> No
         "journal save",  # the lease is given back
     ]
     assert [event.kind for event in world.events] == ["release"]
+
+
+class TestRelease:
+    @pytest.fixture
+    def journal(self) -> Journal:
+        return Journal(FakeJournal(World()), holder="release")
+
+    def release(self, gateway: Gateway, journal: Journal, *recipients: str) -> list[tuple[str, str]]:
+        """Release one held message to these; gives for whom what was decided."""
+        transaction, budget = message(*recipients), Budget(60, keepalive=lambda: None)
+        with journal.release(UUID(int=1), transaction, budget) as attempt:
+            attempt.find()
+            judgements = gateway.release(transaction, budget, attempt)
+        return [(one.recipient.address.text, str(one.treatment)) for one in judgements]
+
+    def test_nobody_gets_a_second_copy(self, world: World, gateway: Build, journal: Journal) -> None:
+        """Who got the message by an earlier release is told and recorded as such, and gets no other."""
+        self.release(gateway(), journal, "a@out.test")
+        world.events.clear()
+
+        both = self.release(gateway(), journal, "b@out.test", "a@out.test")
+        again = self.release(gateway(), journal, "b@out.test", "a@out.test")
+
+        assert [["a@out.test"], ["b@out.test"]] == sent_to(world)
+        assert [("a@out.test", "pass"), ("b@out.test", "pass")] == both == sorted(again)
+        assert ["a@out.test", "b@out.test"] * 2 == sorted([one.recipient for one in world.events[:2]]) + sorted(
+            [one.recipient for one in world.events[2:]]
+        )
+        assert {"release"} == {one.kind for one in world.events}
+
+    def test_nothing_is_said_of_who_was_not_asked_for(
+        self, world: World, gateway: Build, journal: Journal
+    ) -> None:
+        """A release to one recipient tells and records nothing of another's copy that went before."""
+        self.release(gateway(), journal, "a@out.test")
+        world.events.clear()
+
+        assert [("b@out.test", "pass")] == self.release(gateway(), journal, "b@out.test")
+        assert ["b@out.test"] == [one.recipient for one in world.events]
+
+    def test_who_is_refused_holds_up_no_other(self, world: World, gateway: Build, journal: Journal) -> None:
+        """The others get the message; what was decided is told of everybody."""
+        built = gateway(rule('recipient = "*@no.test"', "reject"))
+
+        told = self.release(built, journal, "a@out.test", "eve@no.test", "b@out.test")
+
+        assert [("eve@no.test", "reject"), ("a@out.test", "pass"), ("b@out.test", "pass")] == told
+        assert [["a@out.test", "b@out.test"]] == sent_to(world)
+
+    def test_all_may_be_refused(self, world: World, gateway: Build, journal: Journal) -> None:
+        """Then nothing goes, and everybody's refusal is told."""
+        built = gateway(rule('recipient = "*@no.test"', "reject"))
+
+        assert [("eve@no.test", "reject")] == self.release(built, journal, "eve@no.test")
+        assert [] == world.submitted
+
+
+def test_it_proves_that_its_writer_lives(world: World, gateway: Build) -> None:
+    """The proof goes through what writes threads."""
+    gateway().prove_alive()
+
+    assert world.happened == ["commit"]
 
 
 def test_closing_writes_what_waits(world: World, gateway: Build) -> None:

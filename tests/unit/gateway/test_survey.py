@@ -3,28 +3,35 @@
 import pytest
 from tests.fakes import FakeCertificates, FakeKeys, World
 
+from gatepost.crypto.openpgp import Certificate
 from gatepost.decision.demand import Treatment
 from gatepost.decision.facts import RecipientFacts
 from gatepost.directory.key import Trust
 from gatepost.directory.partner import Partner
-from gatepost.gateway.aliases import Aliases
+from gatepost.directory.thread import hashed
+from gatepost.errors import CryptoError
+from gatepost.gateway.aliases import Aliases, Destination
 from gatepost.gateway.survey import Surveyor
 from gatepost.message.address import parse
-from gatepost.message.direction import Direction, Site
-from gatepost.message.transaction import Recipient
+from gatepost.message.body import MemoryBody
+from gatepost.message.direction import FROM_INSIDE, FROM_OUTSIDE, Direction, Site
+from gatepost.message.field import Field
+from gatepost.message.transaction import Client, Recipient, Transaction
 
 BOB = Recipient(parse(b"<bob@partner.test>"))
 SITE = Site(frozenset({"hosp.test"}))
 
 
-def surveyor(world: World) -> Surveyor:
+def surveyor(
+    world: World, *, aliases: Aliases | None = None, encryptor: FakeCertificates | None = None
+) -> Surveyor:
     return Surveyor(
         site=SITE,
-        aliases=Aliases(world.resolve, SITE.is_internal),
+        aliases=aliases or Aliases(world.resolve, SITE.is_internal),
         partners=world,
         keys=FakeKeys(world),
         threads=world,
-        encryptor=FakeCertificates(),
+        encryptor=encryptor or FakeCertificates(),
         min_trust=Trust.WKD,
     )
 
@@ -73,3 +80,75 @@ def test_of_tied_recipients_the_strictest_row_counts() -> None:
 
     assert row is not None
     assert row.pattern == "strict.test"
+
+
+class BrokenCertificates(FakeCertificates):
+    """Can read no certificate."""
+
+    def read(self, data: bytes) -> tuple[Certificate, ...]:
+        raise CryptoError(f"no certificate: {len(data)} octets")
+
+
+def test_a_certificate_that_cannot_be_read_is_not_used() -> None:
+    """Nothing is encrypted to what cannot be read, and the reason says what is wrong with it."""
+    world = World()
+    world.key("bob@partner.test")
+    built = surveyor(world, encryptor=BrokenCertificates())
+
+    rung = built.with_rungs(RecipientFacts(BOB, Direction.OUT)).rungs[Treatment.OPENPGP]
+
+    assert not rung.usable
+    assert "no certificate" in rung.reason
+
+
+def message(recipient: Recipient, *, listener: str = "", sender: bytes = b"<>", kind: bytes = b"") -> Transaction:
+    fields = (Field(b"References", b" <1@hosp.test>"), Field(b"Content-Type", kind))
+    client = Client(listener=listener)
+    return Transaction(client, parse(sender), (), (recipient,), fields, MemoryBody(b"body\r\n"), "4XYZ")
+
+
+@pytest.mark.parametrize(
+    ("listener", "ends"), [(FROM_INSIDE, "left@hosp.test"), (FROM_OUTSIDE, "left@hosp.test"), ("", "bob@out.test")]
+)
+def test_behind_the_expansion_only_what_is_left_is_followed(listener: str, ends: str) -> None:
+    """An alias that the mail server has expanded is not followed once more; elsewhere it is."""
+    aliases = Aliases(
+        lambda _: (Destination(parse(b"<bob@out.test>")),),
+        SITE.is_internal,
+        behind=lambda _: (Destination(parse(b"<left@hosp.test>")),),
+    )
+    transaction = message(Recipient(parse(b"<team@hosp.test>")), listener=listener)
+
+    (found,) = surveyor(World(), aliases=aliases).facts(transaction, inside=True)
+
+    assert [ends] == [one.text for one in (found.recipient.targets or (found.recipient.address,))]
+
+
+@pytest.mark.parametrize("name", [b"Message-ID", b"In-Reply-To", b"References", b"Resent-Message-ID"])
+def test_every_field_may_name_a_protected_conversation(name: bytes) -> None:
+    """A message belongs to it by its own Message-ID, what it answers, or what it was before it was sent on."""
+    world = World()
+    world.threads = {hashed("<1@hosp.test>")}
+
+    assert surveyor(world).in_thread((Field(name, b" <1@hosp.test>"),))
+
+
+REPORT = b" multipart/report; report-type=delivery-status; boundary=b"
+
+
+@pytest.mark.parametrize(
+    ("inside", "sender", "kind", "returns"),
+    [
+        (True, b"<>", REPORT, True),
+        (False, b"<>", REPORT, False),
+        (True, b"<alice@hosp.test>", b" text/plain", False),
+    ],
+)
+def test_only_reports_of_ours_return_something(inside: bool, sender: bytes, kind: bytes, returns: bool) -> None:
+    """An answer in a protected conversation is no report about it, nor do we cut what others report."""
+    world = World()
+    world.threads = {hashed("<1@hosp.test>")}
+
+    found = surveyor(world).returned(message(BOB, sender=sender, kind=kind), inside=inside)
+
+    assert returns is (found is not None)
