@@ -119,3 +119,39 @@ def test_no_bytes_wander(texts: list[str], cut: int) -> None:
         return key(replace(MESSAGE, fields=tuple(Field(b"X", one.encode()) for one in values)))
 
     assert (of(texts) == of(parted)) == (texts == parted)
+
+
+def test_parameters_do_not_pass_for_recipients() -> None:
+    """What stands in one command is never read as another: the number of its parts counts."""
+    bob = Recipient(BOB.address)
+    two = replace(MESSAGE, parameters=(), recipients=(bob, CAROL))
+    one = replace(MESSAGE, parameters=("recipient", bob.address.raw.decode()), recipients=(CAROL,))
+
+    assert key(two) != key(one)
+
+
+def test_a_body_does_not_pass_for_a_field() -> None:
+    """Where the header ends is part of the key, whatever the body begins with."""
+    parts = (b"field", b"X", b" y")
+    written = len(parts).to_bytes(8) + b"".join(len(part).to_bytes(8) + part for part in parts)
+    field = replace(MESSAGE, fields=(*MESSAGE.fields, Field(b"X", b" y")))
+    body = replace(MESSAGE, body=MemoryBody(written + b"body\r\n"))
+
+    assert key(field) != key(body)
+
+
+def test_without_a_queue_id_all_counts() -> None:
+    """Where no queue ID is known, nothing is left out."""
+    unknown = replace(MESSAGE, queue_id="")
+
+    assert key(unknown) == key(MESSAGE)
+    assert key(unknown) != key(replace(unknown, fields=unknown.fields[1:]))
+
+
+def test_only_the_date_beside_the_mail_servers_id_is_left_out() -> None:
+    """Of two Date fields the last is what the mail server made; the other is the message's own."""
+    theirs = Field(b"Message-ID", b" <20260101120000.4FIRST@mx.hosp.test>")
+    before = replace(MESSAGE, fields=(DATE, DATE, theirs))
+
+    assert key(before) == key(replace(before, fields=(DATE, LATER, theirs)))
+    assert key(before) != key(replace(before, fields=(LATER, DATE, theirs)))
