@@ -3,6 +3,11 @@ What `setup postfix` makes of an admin's configuration, read back by Postfix's o
 """
 
 import shutil
+import socketserver
+import ssl
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +19,7 @@ from gatepost.message.direction import Site
 from gatepost.mta.finding import Status
 from gatepost.mta.postfix import changes, checks, files, ports
 from gatepost.mta.postfix.entrances import listener_name
-from gatepost.mta.postfix.gate import Gate
+from gatepost.mta.postfix.gate import Gate, fingerprint
 from gatepost.mta.postfix.mastercf import Service, services_of
 from gatepost.mta.postfix.setup import bare, with_gatepost
 
@@ -52,6 +57,25 @@ def directory(tmp_path: Path) -> Path:
     folder = tmp_path / "postfix"
     folder.mkdir()
     return folder
+
+
+@contextmanager
+def _tls_server(context: ssl.SSLContext) -> Iterator[str]:
+    """Shake hands with whoever connects, at the address given."""
+
+    class Handler(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            with suppress(OSError):
+                context.wrap_socket(self.request, server_side=True).close()
+
+    with socketserver.TCPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        try:
+            yield f"127.0.0.1:{server.server_address[1]}"
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def _write(directory: Path, main: str = "", master: str = "") -> None:
@@ -354,6 +378,26 @@ class TestListeners:
         assert len(set(chosen.values())) == 2
         with pytest.raises(ConfigError, match=r"127\.0\.0\.1:10025 is in use"):
             changes.chosen_listeners(directory, wanted, fixed=wanted)
+
+    def test_listener_of_a_postfix_not_reloaded_yet_is_ours(self, directory: Path, gate: Gate) -> None:
+        """
+        After `--revert` without a reload the old listener still runs; its certificate tells that it is ours.
+        """
+        _write(directory)
+        own, other = (fingerprint(gate.client_pem), "00:" * 31 + "00")
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(gate.client_pem)
+        with _tls_server(context) as address:
+            assert ports.shows(address, own)
+            assert not ports.shows(address, other)
+            with pytest.raises(ConfigError, match="is in use"):
+                changes.chosen_listeners(directory, {"reinject": address}, fixed={"reinject"})
+            running = [address]
+            chosen = changes.chosen_listeners(
+                directory, {"reinject": address}, fixed={"reinject"}, running=running
+            )
+        assert chosen == {"reinject": address}
+        assert not ports.shows(address, own)
 
     def test_own_listener_stays_where_it_is(self, directory: Path, gate: Gate) -> None:
         """

@@ -39,15 +39,18 @@ def to_revert(directory: Path) -> list[FileChange]:
     return [*reversed(_texts(current, admins.main, admins.master)), *maps]
 
 
-def chosen_listeners(directory: Path, wanted: Mapping[str, str], *, fixed: Collection[str]) -> dict[str, str]:
+def chosen_listeners(
+    directory: Path, wanted: Mapping[str, str], *, fixed: Collection[str], running: Collection[str] = ()
+) -> dict[str, str]:
     """
     Choose the listeners' addresses, by their keys in gatepost.toml: the wanted ones, or the next free port.
 
-    An address whose key is in `fixed` was set by the admin: if it is taken, ConfigError says so.
+    An address whose key is in `fixed` was set by the admin: if it is taken, ConfigError says so. `running` are the
+    addresses of our listeners that a Postfix still serves which has not been reloaded since `--revert`.
     """
     current = read_configuration(directory)
     named = ports.named_ports(services_of(bare(current).master))
-    ours = [service.name for service in services_of(current.master) if service.type == "inet"]
+    ours = {service.name for service in services_of(current.master) if service.type == "inet"} | {*running}
     chosen: dict[str, str] = {}
     for key, address in wanted.items():
         taken = named | {other.rpartition(":")[2] for other in chosen.values()}

@@ -2,8 +2,10 @@
 Free ports for the re-injection listeners.
 """
 
+import hashlib
 import re
 import socket
+import ssl
 from collections.abc import Collection, Sequence
 
 from gatepost.errors import ConfigError
@@ -11,6 +13,7 @@ from gatepost.mta.postfix.mastercf import Service
 
 _LAST_PORT = 65535
 _STEP = 10
+_PATIENCE = 2.0  # seconds, for a handshake on this host
 
 
 def named_ports(services: Sequence[Service]) -> set[str]:
@@ -37,6 +40,15 @@ def free(address: str, *, named: Collection[str], ours: Collection[str]) -> bool
         except OSError:
             return False
     return True
+
+
+def shows(address: str, fingerprint: str) -> bool:
+    """Tell whether a TLS server with this certificate (SHA-256, `AB:CD:...`) listens at `HOST:PORT`."""
+    try:
+        shown = ssl.PEM_cert_to_DER_cert(ssl.get_server_certificate(_split(address), timeout=_PATIENCE))
+    except (OSError, ValueError):
+        return False
+    return hashlib.sha256(shown).hexdigest().upper() == fingerprint.replace(":", "")
 
 
 def next_free(address: str, *, named: Collection[str], ours: Collection[str]) -> str:

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gatepost.errors import ConfigError
-from gatepost.mta.postfix import changes, files, reach
+from gatepost.mta.postfix import changes, files, ports, reach
 from gatepost.mta.postfix.files import FileChange
-from gatepost.mta.postfix.gate import Gate
+from gatepost.mta.postfix.gate import Gate, fingerprint
 from gatepost.mta.postfix.marks import BEGIN, END, lines_of
 from gatepost.mta.postfix.postconf import mail_owner
 from gatepost.mta.postfix.toml_keys import with_key
@@ -114,7 +114,10 @@ class SetupSession:
     def _with_free_listeners(self) -> Gate:
         wanted = self.gate.listeners
         fixed = [key for key, address in wanted.items() if address != _USUAL[key]]
-        return self.gate.listening(changes.chosen_listeners(self.directory, wanted, fixed=fixed))
+        own = fingerprint(self.gate.listener_pem)
+        running = [address for address in wanted.values() if ports.shows(address, own)]
+        chosen = changes.chosen_listeners(self.directory, wanted, fixed=fixed, running=running)
+        return self.gate.listening(chosen)
 
     def _site_change(self, gate: Gate) -> FileChange:
         before = files.read(self.site_file)
