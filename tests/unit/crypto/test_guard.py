@@ -109,3 +109,13 @@ def test_large_input_is_refused() -> None:
     guard.check_size(b"1234", 4, "the file")
     with pytest.raises(CryptoError, match="the file has 5 octets; more than 4"):
         guard.check_size(b"12345", 4, "the file")
+
+
+@pytest.mark.parametrize(("limit", "mebibytes"), [(guard.MAX_CERTIFICATE, 0.25), (guard.MAX_KEYRING, 16)])
+def test_what_is_larger_than_any_honest_certificate_is_refused(limit: int, mebibytes: float) -> None:
+    """A certificate has 256 KiB at most, a file of many 16 MiB: nothing larger is given to an engine."""
+    octets = int(mebibytes * 1024 * 1024)
+
+    guard.check_size(bytes(octets), limit, "it")
+    with pytest.raises(CryptoError):
+        guard.check_size(bytes(octets + 1), limit, "it")

@@ -112,20 +112,27 @@ def test_inline_counts_only_when_switched_on() -> None:
     assert not pgpmime.is_encrypted(fields, MemoryBody(b"hello\r\n" + armored()))
 
 
-def test_enveloped_cms_counts_only_as_a_whole() -> None:
-    """Enveloped CMS in base64 is encrypted; plain text with the label, or behind the first octets, is not."""
-    fields = [
-        Field(b"Content-Type", b" application/pkcs7-mime; smime-type=enveloped-data"),
-        Field(b"Content-Transfer-Encoding", b" base64"),
-    ]
+CMS = (
+    Field(b"Content-Type", b" application/pkcs7-mime; smime-type=enveloped-data"),
+    Field(b"Content-Transfer-Encoding", b" base64"),
+)
+
+
+def enveloped() -> bytes:
+    """Write an enveloped CMS of indefinite length."""
     oid, data = bytes.fromhex("06092a864886f70d010703"), bytes.fromhex("06092a864886f70d010701")
     content = b"\x30\x13" + data + b"\x30\x03\x06\x01\x00\x80\x01x"
     envelope = b"\x30\x80\x02\x01\x00\x31\x02\x30\x00" + content + b"\0\0"
-    der = b"\x30\x80" + oid + b"\xa0\x80" + envelope + b"\0\0" * 2
+    return b"\x30\x80" + oid + b"\xa0\x80" + envelope + b"\0\0" * 2
 
-    assert pgpmime.is_encrypted(fields, MemoryBody(base64.encodebytes(der)))
-    assert not pgpmime.is_encrypted(fields, MemoryBody(base64.encodebytes(der + b"secret")))
-    assert not pgpmime.is_encrypted(fields, MemoryBody(base64.encodebytes(der[:15] + b"the secret text")))
+
+def test_enveloped_cms_counts_only_as_a_whole() -> None:
+    """Enveloped CMS in base64 is encrypted; plain text with the label, or behind the first octets, is not."""
+    der = enveloped()
+
+    assert pgpmime.is_encrypted(CMS, MemoryBody(base64.encodebytes(der)))
+    assert not pgpmime.is_encrypted(CMS, MemoryBody(base64.encodebytes(der + b"secret")))
+    assert not pgpmime.is_encrypted(CMS, MemoryBody(base64.encodebytes(der[:15] + b"the secret text")))
 
 
 def test_plaintext_is_content_fields_and_body() -> None:
@@ -283,15 +290,15 @@ def test_armor_of_either_line_end_is_enclosed(line_end: bytes) -> None:
     assert armored().replace(b"\n", b"\r\n") in body
 
 
-@pytest.mark.parametrize(("room", "counts"), [(0, True), (-1, False)])
-def test_a_message_above_the_limit_is_not_looked_at(
-    monkeypatch: pytest.MonkeyPatch, room: int, counts: bool
-) -> None:
-    """What is larger than can be read counts as not encrypted."""
+@pytest.mark.parametrize(("octets", "counts"), [(64 * 1024 * 1024, True), (64 * 1024 * 1024 + 1, False)])
+def test_a_message_above_the_limit_is_not_looked_at(octets: int, counts: bool) -> None:
+    """What is larger than 64 MiB counts as not encrypted, whatever it is."""
     fields, body = message()
-    monkeypatch.setattr(pgpmime, "MAX_CIPHERTEXT", len(body) + room)
+    for header, data in ((fields, body), (CMS, base64.encodebytes(enveloped()))):
+        large = _Pieces([data])
+        large.size = octets
 
-    assert pgpmime.is_encrypted(fields, MemoryBody(body)) is counts
+        assert pgpmime.is_encrypted(header, large) is counts
 
 
 @pytest.mark.parametrize(
@@ -358,6 +365,18 @@ def test_a_line_end_between_two_pieces_is_one() -> None:
 def test_an_entity_may_be_a_header_alone() -> None:
     """An entity without body ends behind its last field, also without a blank line."""
     assert _opened_pieces(HTML) == (HTML, b"")
+
+
+@pytest.mark.parametrize(("size", "is_read"), [(1 << 19, True), (1_200_000, False)])
+def test_a_header_may_have_a_mebibyte(size: int, is_read: bool) -> None:
+    """What an honest program writes is read, whatever the pieces in which it comes; more is not looked through."""
+    line = b"X-Filling: " + b"x" * 987 + b"\r\n"
+    whole = HTML + line * (size // len(line)) + b"\r\n<b>"
+
+    header, body = _opened_pieces(*(whole[start : start + 65_536] for start in range(0, len(whole), 65_536)))
+
+    assert ((header, body) == (HTML, b"<b>")) is is_read
+    assert ((header, body) == (pgpmime._UNKNOWN.wire(), whole)) is not is_read
 
 
 def test_headers_of_large_entities(monkeypatch: pytest.MonkeyPatch) -> None:
