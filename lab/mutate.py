@@ -101,7 +101,7 @@ def _report(mutants: Mapping[Path, Sequence[Mutant]], survivors: Mapping[str, Se
     for module, those in mutants.items():
         name = str(module.relative_to(PACKAGE))
         for words in survivors[str(module)]:
-            if f"`{words}`" not in explained:
+            if f"| `{name}` | `{words}` |" not in explained:
                 print(f"{name} `{words}`")  # noqa: T201 - a command's output
                 unexplained += 1
         for key in (name, module.parent.name, "all"):

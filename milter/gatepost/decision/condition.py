@@ -139,7 +139,7 @@ class Detect:
     """These detectors together have at least so many finds."""
 
     detectors: frozenset[str]
-    at_least: int = 1
+    at_least: int
 
     def holds(self, view: View, facts: RecipientFacts) -> Answer:  # noqa: ARG002 - the view tells
         """Add the finds up, once they are known."""

@@ -191,7 +191,7 @@ def test_packets_without_number_are_not_read() -> None:
     assert not packets.is_encrypted_message(packet(PKESK) * 5000 + packet(SEIPD))
 
 
-@pytest.mark.parametrize("octet", [0x52, 0x53, 0x12, 0x04])
+@pytest.mark.parametrize("octet", [0x52, 0x53, 0x12, 0x04, 0x41, 0x43, 0x05])
 def test_what_begins_no_packet(octet: int) -> None:
     """Without its highest bit an octet begins no packet (section 4.2), whatever tag the others spell."""
     behind = bytes((octet, 3)) + b"abc"
