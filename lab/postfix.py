@@ -24,6 +24,8 @@ from typing import Any, Self
 from lab.place import free_port, note
 from lab.wait import until, until_port_answers
 
+_FLUSH_SECONDS = 15
+
 _MASTER = """\
 127.0.0.1:{inside} inet n - n - 30 smtpd
 127.0.0.1:{submission} inet n - n - 10 smtpd
@@ -245,11 +247,21 @@ class Postfix:
         self._run("postqueue", "-f")
 
     def wait_queue_empty(self, timeout: float = 30) -> None:
-        """Wait until nothing is queued; raise TimeoutError naming what still is."""
-        deadline = time.monotonic() + timeout
+        """
+        Wait until nothing is queued; raise TimeoutError naming what still is.
+
+        What is still there after a while is tried at once: a queue manager that was started anew leaves mail that
+        it was to try later in its queue `incoming`, where nothing looks for it until other mail comes.
+        """
+        started = time.monotonic()
+        flushed = started
         while queued := self.queue():
-            if time.monotonic() > deadline:
+            now = time.monotonic()
+            if now > started + timeout:
                 raise TimeoutError(f"still queued after {timeout} s: {queued}\n{self.log()[-3000:]}")
+            if now > flushed + _FLUSH_SECONDS:
+                flushed = now
+                self.flush()
             time.sleep(0.1)
 
     def __enter__(self) -> Self:
