@@ -96,7 +96,10 @@ def test_signed_only_is_not(certificate: Path) -> None:
         message(_VERSION, tlv(0xA0), RECIPIENTS, CONTENT),
         message(_VERSION, RECIPIENTS, CONTENT, tlv(0xA1)),
         message(_VERSION, RECIPIENTS, CONTENT, MAC, oid=_AUTH_OID),
+        message(_VERSION, RECIPIENTS, CONTENT, tlv(0xA1), MAC, oid=_AUTH_OID),
+        message(_VERSION, RECIPIENTS, CONTENT, MAC, tlv(0xA2), oid=_AUTH_OID),
         message(_VERSION, RECIPIENTS, CONTENT, tlv(0xA1), MAC, tlv(0xA2), oid=_AUTH_OID),
+        *(message(_VERSION, tlv(0x31, tlv(kind, _VERSION)), CONTENT) for kind in (0xA1, 0xA2, 0xA3, 0xA4)),
         endless(0x30, _OID, endless(0xA0, endless(0x30, _VERSION, RECIPIENTS, CONTENT))),
         message(_VERSION, RECIPIENTS, endless(0x30, _DATA, ALGORITHM, endless(0xA0, MAC, MAC))),
         message(_VERSION, RECIPIENTS, tlv(0x30, _DATA, ALGORITHM, tlv(0xA0, MAC, tlv(0x04)))),
@@ -104,7 +107,7 @@ def test_signed_only_is_not(certificate: Path) -> None:
     ],
 )
 def test_each_form_of_the_structure_counts(data: bytes) -> None:
-    """Optional fields, both kinds and both ways to write lengths are known."""
+    """Optional fields, every kind of recipient, both kinds of content and both ways to write lengths are known."""
     assert cms.is_enveloped(data)
 
 
@@ -113,6 +116,7 @@ def test_each_form_of_the_structure_counts(data: bytes) -> None:
     [
         ("plain text behind the first octets", WHOLE[:19] + b"the secret text itself, all of it in clear"),
         ("no recipient", message(_VERSION, tlv(0x31), CONTENT)),
+        ("a recipient of no kind", message(_VERSION, tlv(0x31, tlv(0xA5, _VERSION)), CONTENT)),
         ("text for a recipient", message(_VERSION, tlv(0x31, tlv(0x04, b"text")), CONTENT)),
         ("no content", message(_VERSION, RECIPIENTS, tlv(0x30, _DATA, ALGORITHM))),
         ("empty content", message(_VERSION, RECIPIENTS, tlv(0x30, _DATA, ALGORITHM, b"\x80\x00"))),

@@ -188,7 +188,7 @@ def test_every_octet_of_a_length_counts() -> None:
 def test_packets_without_number_are_not_read() -> None:
     """More packets than any honest message has make it none."""
     assert packets.is_encrypted_message(packet(PKESK) * 4998 + packet(SEIPD))
-    assert not packets.is_encrypted_message(packet(PKESK) * 5000 + packet(SEIPD))
+    assert not packets.is_encrypted_message(packet(PKESK) * 4999 + packet(SEIPD))
 
 
 @pytest.mark.parametrize("octet", [0x52, 0x53, 0x12, 0x04, 0x41, 0x43, 0x05])

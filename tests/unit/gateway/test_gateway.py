@@ -746,6 +746,7 @@ class TestIn:
         (copy,) = world.submitted
         assert copy.body.read() == BODY
         assert "RET=HDRS" in copy.parameters
+        assert not copy.tls_route
 
     def test_a_signature_counts_for_the_author_alone(
         self, world: World, gateway: Build, encrypted_body: bytes
