@@ -10,7 +10,7 @@ from gatepost.decision.demand import Demand, Treatment
 from gatepost.decision.plan import Answer, Judgement, Plan
 from gatepost.errors import DeliveryError
 from gatepost.gateway.budget import Budget
-from gatepost.gateway.entry import Entry, State
+from gatepost.gateway.entry import Entry, Progress, State
 from gatepost.gateway.journal import Attempt, Journal
 from gatepost.gateway.resume import copy_of
 from gatepost.message.address import parse
@@ -207,3 +207,12 @@ def test_what_is_stored_is_not_written_again() -> None:
     attempt.save()
 
     assert world.happened == []
+
+
+def test_what_has_not_begun_is_neither_done_nor_repeated() -> None:
+    """Progress begins with a copy that nobody has tried to send."""
+    progress = Progress()
+
+    assert progress.state is State.PENDING
+    assert not progress.done
+    assert not progress.repeated

@@ -33,6 +33,7 @@ def test_a_plan_comes_back() -> None:
         lambda plan: plan.update(format=2),
         lambda plan: plan["judgements"].pop(),
         lambda plan: plan["recipients"].pop(),
+        lambda plan: plan.update(judgements=plan["judgements"][:1], copies=[]),
         lambda plan: plan["copies"][0]["recipients"].append(2),
         lambda plan: plan["judgements"][0].update(treatment="none"),
         lambda plan: plan["judgements"][0].pop("demand"),
