@@ -215,15 +215,15 @@ class TestIncoming:
                 assert one.body == (body if body.endswith(b"\r\n") or not body else body + b"\r\n")
                 assert word not in one.data
 
-    @pytest.mark.parametrize(("size", "arrives"), [(100_000_000, False), (200_000_000, True)])
-    def test_bomb(self, the_town: Town, size: int, *, arrives: bool) -> None:
-        """Little that would unfold into more than Postfix takes is refused; into much more, it is not unfolded."""
+    @pytest.mark.parametrize("size", [100_000_000, 200_000_000])
+    def test_bomb(self, the_town: Town, size: int) -> None:
+        """Little that would unfold into more than Postfix's queue takes is not unfolded: it arrives as it came."""
         bomb = b"Content-Type: text/plain\r\n\r\n" + bytes(size)
         line, body = pgp_mime(the_town.gpg.encrypt(bomb, [_key(the_town)]))
         assert len(body) < 2_000_000
         with _bounded(the_town, _GROWTH_OF_BOMBS):
             received = _arrives(the_town, line, body)
-            assert [one.body for one in received] == [body] * arrives
+            assert [one.body for one in received] == [body]
             assert all("flag=undecryptable" in one.values("Gatepost-Result")[0] for one in received)
 
 

@@ -39,9 +39,13 @@ _ADDED_TO_INCOMING = re.compile(
 
 @pytest.fixture(scope="module")
 def control(lab_folder: Path, shared_town: Town) -> Iterator[Postfix]:
-    """Give a Postfix like the town's, with the same receivers, but without Gatepost."""
+    """
+    Give a Postfix like the town's, with the same receivers, but without Gatepost.
+
+    Both refuse to be smuggled through (smtpd_forbid_bare_newline), as `setup postfix` and the doctor require.
+    """
     routes = {OWN: shared_town.inside.port, "plain.test": shared_town.outside.port}
-    settings = {"smtp_tls_security_level": "may"}
+    settings = {"smtp_tls_security_level": "may", "smtpd_forbid_bare_newline": "normalize"}
     with Postfix(
         lab_folder / "control", hostname="mail.hosp.test", routes=routes, relay_domains=[OWN], settings=settings
     ) as postfix:
