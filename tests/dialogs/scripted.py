@@ -44,7 +44,7 @@ class Script:
         subject = _subject(transaction)
         if subject == "the survey fails":
             raise ValueError("a secret of the survey")
-        return Survey((), View("<>"), needs_body=subject != "no body")
+        return Survey((), View("<>"), needs_body=subject != "no body", inside=True)
 
     def process(self, transaction: Transaction, _survey: Survey, budget: Budget) -> Verdict:
         """Do what the subject says."""

@@ -39,7 +39,7 @@ class Survey:
     facts: tuple[RecipientFacts, ...]
     view: View
     needs_body: bool
-    inside: bool = False
+    inside: bool
     demanded: frozenset[Recipient] = frozenset()
 
 
