@@ -96,6 +96,7 @@ def test_signed_only_is_not(certificate: Path) -> None:
         message(_VERSION, tlv(0xA0), RECIPIENTS, CONTENT),
         message(_VERSION, RECIPIENTS, CONTENT, tlv(0xA1)),
         message(_VERSION, RECIPIENTS, CONTENT, MAC, oid=_AUTH_OID),
+        message(_VERSION, RECIPIENTS, with_parameter(tlv(0x03, b"any bits"))),
         message(_VERSION, RECIPIENTS, CONTENT, tlv(0xA1), MAC, oid=_AUTH_OID),
         message(_VERSION, RECIPIENTS, CONTENT, MAC, tlv(0xA2), oid=_AUTH_OID),
         message(_VERSION, RECIPIENTS, CONTENT, tlv(0xA1), MAC, tlv(0xA2), oid=_AUTH_OID),
@@ -107,7 +108,7 @@ def test_signed_only_is_not(certificate: Path) -> None:
     ],
 )
 def test_each_form_of_the_structure_counts(data: bytes) -> None:
-    """Optional fields, every kind of recipient, both kinds of content and both ways to write lengths are known."""
+    """Optional fields, every recipient and parameter, both kinds of content and both ways to write lengths."""
     assert cms.is_enveloped(data)
 
 
