@@ -17,10 +17,10 @@ check: .venv/.ready  ## lint, types, fast tests
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy milter lab bench
-	$(PY) -m pytest -q -n 2 -m "not real and not soak"
+	$(PY) -m pytest -q -n 2 --dist worksteal -m "not real and not soak"
 
 test: test-system .venv/.ready  ## the whole test suite; installs what is missing
-	$(PY) -m pytest -n 2 -m "not soak"
+	$(PY) -m pytest -n 2 --dist worksteal -m "not soak"
 
 demo: system .venv/.ready  ## a private site, sample mail, what arrived; KEEP=1 leaves it running, STOP=1 ends that
 	@$(PY) -m lab.demo $(if $(filter-out 0,$(KEEP)),--keep) $(if $(filter-out 0,$(STOP)),--stop)
