@@ -7,11 +7,11 @@ by its bytes: a canary in each body shows who could read it.
 
 import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from lab.client import Client, Envelope
 from lab.letter import canary, letter, pgp_mime
+from lab.place import short_folder
 from lab.sink import Received, Sink
 from lab.stranger import speak
 from lab.town import Town, town
@@ -29,23 +29,22 @@ _LOCAL = "fwd carl@plain.test\n"
 
 
 @pytest.fixture(scope="module")
-def running(lab_folder: Path) -> Iterator[Town]:
+def running() -> Iterator[Town]:
     """Give a town whose Postfix has aliases, and Gatepost behind them."""
-    folder = lab_folder / "behind"
-    folder.mkdir()
-    for name, text in (("virtual", _VIRTUAL), ("local", _LOCAL)):
-        (folder / name).write_text(text)
-    settings = {"gateway.internal_domains": ["hosp.test", "box.hosp.test"]}
-    main = {
-        "virtual_alias_maps": f"texthash:{folder}/virtual",
-        "alias_maps": f"texthash:{folder}/local",
-        "mydestination": "box.hosp.test",
-        "always_bcc": "archive@hosp.test",
-        "forward_path": "",
-    }
-    with town(folder, settings=settings, postfix_settings=main, setup=["--after-aliases"]) as built:
-        built.postfix.route("box.hosp.test", "local:")
-        yield built
+    with short_folder() as folder:
+        for name, text in (("virtual", _VIRTUAL), ("local", _LOCAL)):
+            (folder / name).write_text(text)
+        settings = {"gateway.internal_domains": ["hosp.test", "box.hosp.test"]}
+        main = {
+            "virtual_alias_maps": f"texthash:{folder}/virtual",
+            "alias_maps": f"texthash:{folder}/local",
+            "mydestination": "box.hosp.test",
+            "always_bcc": "archive@hosp.test",
+            "forward_path": "",
+        }
+        with town(folder, settings=settings, postfix_settings=main, setup=["--after-aliases"]) as built:
+            built.postfix.route("box.hosp.test", "local:")
+            yield built
 
 
 @pytest.fixture

@@ -5,10 +5,10 @@ What arrived is judged by its bytes: a canary in each body shows who could read 
 """
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from lab.letter import canary, letter, pgp_mime
+from lab.place import short_folder
 from lab.sink import Received, Sink
 from lab.town import Town, town
 
@@ -36,24 +36,23 @@ tied /dev/null, ann@pgp.test
 
 
 @pytest.fixture(scope="module")
-def running(lab_folder: Path) -> Iterator[Town]:
+def running() -> Iterator[Town]:
     """Give a town whose Postfix has aliases of every kind."""
-    folder = lab_folder / "aliases"
-    folder.mkdir()
-    for name, text in (("canonical", _CANONICAL), ("virtual", _VIRTUAL), ("local", _LOCAL)):
-        (folder / name).write_text(text)
-    settings = {"gateway.internal_domains": ["hosp.test", "all.hosp.test", "box.hosp.test"]}
-    main = {
-        "recipient_canonical_maps": f"texthash:{folder}/canonical",
-        "virtual_alias_maps": f"texthash:{folder}/virtual, regexp:{folder}/patterns",
-        "alias_maps": f"texthash:{folder}/local",
-        "mydestination": "box.hosp.test",
-        "recipient_delimiter": "+",
-    }
-    (folder / "patterns").write_text("/^ward-[0-9]+@hosp\\.test$/ nobody@plain.test\n")
-    with town(folder, settings=settings, postfix_settings=main) as built:
-        built.postfix.route("box.hosp.test", "local:")
-        yield built
+    with short_folder() as folder:
+        for name, text in (("canonical", _CANONICAL), ("virtual", _VIRTUAL), ("local", _LOCAL)):
+            (folder / name).write_text(text)
+        settings = {"gateway.internal_domains": ["hosp.test", "all.hosp.test", "box.hosp.test"]}
+        main = {
+            "recipient_canonical_maps": f"texthash:{folder}/canonical",
+            "virtual_alias_maps": f"texthash:{folder}/virtual, regexp:{folder}/patterns",
+            "alias_maps": f"texthash:{folder}/local",
+            "mydestination": "box.hosp.test",
+            "recipient_delimiter": "+",
+        }
+        (folder / "patterns").write_text("/^ward-[0-9]+@hosp\\.test$/ nobody@plain.test\n")
+        with town(folder, settings=settings, postfix_settings=main) as built:
+            built.postfix.route("box.hosp.test", "local:")
+            yield built
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 from lab import corpus, golden
 from lab.corpus import Sent
+from lab.place import short_folder
 from lab.postfix import Postfix
 from lab.sink import Received
 from lab.town import KEY_HOLDERS, OWN, Town
@@ -38,7 +39,7 @@ _ADDED_TO_INCOMING = re.compile(
 
 
 @pytest.fixture(scope="module")
-def control(lab_folder: Path, shared_town: Town) -> Iterator[Postfix]:
+def control(shared_town: Town) -> Iterator[Postfix]:
     """
     Give a Postfix like the town's, with the same receivers, but without Gatepost.
 
@@ -46,9 +47,12 @@ def control(lab_folder: Path, shared_town: Town) -> Iterator[Postfix]:
     """
     routes = {OWN: shared_town.inside.port, "plain.test": shared_town.outside.port}
     settings = {"smtp_tls_security_level": "may", "smtpd_forbid_bare_newline": "normalize"}
-    with Postfix(
-        lab_folder / "control", hostname="mail.hosp.test", routes=routes, relay_domains=[OWN], settings=settings
-    ) as postfix:
+    with (
+        short_folder() as folder,
+        Postfix(
+            folder / "control", hostname="mail.hosp.test", routes=routes, relay_domains=[OWN], settings=settings
+        ) as postfix,
+    ):
         yield postfix
 
 

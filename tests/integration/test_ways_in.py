@@ -9,13 +9,12 @@ import smtplib
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
-from pathlib import Path
 
 import pytest
 from lab.client import Client, Envelope
 from lab.letter import canary, letter, pgp_mime
 from lab.login import LoginServer, plain
-from lab.place import free_port
+from lab.place import free_port, short_folder
 from lab.sink import Received, Sink
 from lab.town import Town, build
 
@@ -37,16 +36,15 @@ def own_port() -> int:
 
 
 @pytest.fixture(scope="module", params=["before aliases", "after aliases"])
-def running(request: pytest.FixtureRequest, lab_folder: Path, fetched_port: int, own_port: int) -> Iterator[Town]:
+def running(request: pytest.FixtureRequest, fetched_port: int, own_port: int) -> Iterator[Town]:
     """Give a town with more ways in, as an admin has them."""
-    folder = lab_folder / request.param.replace(" ", "-")
-    folder.mkdir()
     setup = ["--after-aliases"] if request.param == "after aliases" else []
     settings = {
         "gateway.outside_listeners": ["outside", "fetched"],
         "gateway.inside_listeners": ["submission", "submissions"],
     }
     with ExitStack() as stack:
+        folder = stack.enter_context(short_folder())
         logins = stack.enter_context(LoginServer(folder / "logins"))
         built = build(folder, stack, settings=settings, setup=setup)
         with (built.postfix.config_dir / "master.cf").open("a") as master:
