@@ -12,15 +12,10 @@ Where several rows apply to one next hop, they must say the same, else the mail 
 policy only.
 """
 
-import re
-
 from gatepost.directory.partner import Partner, Partners
 from gatepost.errors import StorageError
+from gatepost.transport import policy_line
 from gatepost.transport.answer import Answer, Found, LookUp, NotFound, TryAgain
-
-_FINGERPRINT = re.compile(r"fingerprint:([0-9A-Fa-f]{64})")
-_NAME = re.compile(r"[A-Za-z0-9._-]+")
-_PATH = re.compile(r"/[^\s,{}]+")
 
 
 class TlsPolicy:
@@ -65,21 +60,9 @@ def policy_of(row: Partner) -> Answer:
     `secure` without a name compares the certificate with the next hop's domain and its subdomains, as Postfix
     does; the SNI is the host that Postfix connects to. A row that no policy line expresses exactly is deferred.
     """
-    if row.tls == "verify":
-        return _verify(row)
-    if found := _FINGERPRINT.fullmatch(row.tls):
-        digits = found[1].upper()
-        return Found("fingerprint match=" + ":".join(digits[start : start + 2] for start in range(0, 64, 2)))
     if row.tls in {"dane", "mta-sts"}:
         return TryAgain(f"the partner row {row.pattern} demands {row.tls}, which is not served yet")
-    return TryAgain(f"the partner row {row.pattern} holds an unknown tls value")
-
-
-def _verify(row: Partner) -> Answer:
-    if row.tls_name and not _NAME.fullmatch(row.tls_name):
-        return TryAgain(f"the partner row {row.pattern} holds a tls_name that is no host name")
-    if row.tls_ca and not _PATH.fullmatch(row.tls_ca):
-        return TryAgain(f"the partner row {row.pattern} holds a tls_ca that is no absolute path without blanks")
-    match = row.tls_name or "nexthop:dot-nexthop"
-    authority = f" tafile={row.tls_ca}" if row.tls_ca else ""
-    return Found(f"secure match={match} servername=hostname{authority}")
+    try:
+        return Found(policy_line.of_partner(row).text)
+    except ValueError as error:
+        return TryAgain(str(error))

@@ -1,0 +1,117 @@
+"""
+Discoveries kept for every host of the site, and the cache that asks them before it asks DNS.
+
+The cache only saves time: while it cannot be read or written, every question is looked up live. A discovery is
+kept as JSON; a row that cannot be read, or that tells of more than DNS and the web can assure, counts as absent.
+"""
+
+import asyncio
+import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any, Protocol, TypeVar
+
+from gatepost.errors import GatepostError, StorageError, cause
+from gatepost.log import logger
+from gatepost.transport import policy_line
+from gatepost.transport.assurance import Discoverers
+from gatepost.transport.capability import Discovery, Method
+
+_STORE_SECONDS = 1.0
+_THREADS = 4
+
+Value = TypeVar("Value")
+
+
+class KeptDiscoveries(Protocol):
+    """Keeps one discovery a next hop. Thread-safe and blocking; raises StorageError."""
+
+    def find(self, hop: str, now: datetime) -> Discovery | None:
+        """Give what is kept and not over, with the seconds that are left of it, or None."""
+
+    def keep(self, found: Discovery, now: datetime) -> None:
+        """Keep a discovery for as long as it says, in place of the former one."""
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+class KeptDiscoverer:
+    """Gives what is kept, else looks up and keeps it; implements the port `Discoverers`."""
+
+    def __init__(self, live: Discoverers, kept: KeptDiscoveries, *, clock: Callable[[], datetime] = _now) -> None:
+        self._live = live
+        self._kept = kept
+        self._clock = clock
+        self._writings: set[asyncio.Task[None]] = set()
+        self._threads = ThreadPoolExecutor(_THREADS, "discoveries")
+
+    async def discover(self, hop: str) -> Discovery:
+        """Give what is said of a next hop; never raises, what fails is `unknown`."""
+        kept = await self._ask(lambda: self._kept.find(hop, self._clock()))
+        return kept if kept is not None else await self.refresh(hop)
+
+    async def refresh(self, hop: str) -> Discovery:
+        """Look a next hop up live, and keep what is found; the answer does not wait for that."""
+        found = await self._live.discover(hop)
+        writing = asyncio.create_task(self._ask(lambda: self._kept.keep(found, self._clock())))
+        self._writings.add(writing)  # the loop itself keeps no task alive
+        writing.add_done_callback(self._writings.discard)
+        return found
+
+    async def _ask(self, question: Callable[[], Value]) -> Value | None:
+        """Ask the database, but not for long; None if it fails."""
+        try:
+            async with asyncio.timeout(_STORE_SECONDS):
+                return await asyncio.get_running_loop().run_in_executor(self._threads, question)
+        except (TimeoutError, GatepostError) as error:
+            logger.warning("the cache of look-ups does not answer", cause=cause(error) or "too slow")
+            return None
+
+
+def to_text(found: Discovery) -> str:
+    """Write a discovery, all but its next hop and its seconds, as JSON in ASCII."""
+    values = asdict(found)
+    del values["hop"], values["seconds"]
+    return json.dumps(values)
+
+
+def from_text(hop: str, text: str, seconds: int) -> Discovery:
+    """Read what `to_text` wrote; raises StorageError for anything else."""
+    try:
+        values: dict[str, Any] = json.loads(text)
+        found = Discovery(
+            hop=hop,
+            hosts=_texts(values.pop("hosts")),
+            dane=_method(values.pop("dane"), "dane-only"),
+            sts=_method(values.pop("sts"), "secure"),
+            steps=_texts(values.pop("steps")),
+            seconds=seconds,
+        )
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise StorageError(f"a row of table discovery cannot be read: {type(error).__name__}") from error
+    if values:
+        raise StorageError("a row of table discovery holds what is not known here")
+    return found
+
+
+def _method(values: dict[str, Any], level: str) -> Method:
+    """Read a method; raises ValueError or TypeError for one whose parts do not go together."""
+    method = Method(**values | {"steps": _texts(values["steps"])})
+    if not isinstance(method.assured, bool) or not isinstance(method.unknown, bool):
+        raise TypeError
+    line = policy_line.read(method.policy) if method.policy else None
+    if method.assured and (method.unknown or line is None or line.level != level):
+        raise ValueError
+    if method.policy and not method.assured:
+        raise ValueError
+    return method
+
+
+def _texts(values: object) -> tuple[str, ...]:
+    if not isinstance(values, list) or not all(isinstance(one, str) for one in values):
+        raise TypeError
+    return tuple(values)
