@@ -91,7 +91,7 @@ class Discoverer:
         sts = asyncio.create_task(self._sts(read, deadline))
         try:
             hosts = await self._in_time(
-                self._look_ups.mail_hosts(read), f"the mail hosts of {read.name}", deadline
+                lambda: self._look_ups.mail_hosts(read), f"the mail hosts of {read.name}", deadline
             )
         except LookUpFailed as error:
             return _together(hop, MailHosts((), False, UNKNOWN_SECONDS, (str(error),)), _unknown(()), await sts)
