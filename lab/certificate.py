@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 _DAY = dt.timedelta(days=1)
+_HOUR = dt.timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,24 +43,45 @@ class Authority:
         self.file = folder / f"{_file_name(name)}.pem"
         self.file.write_bytes(self._certificate.public_bytes(Encoding.PEM))
 
-    def issue(self, *names: str) -> ServerCertificate:
-        """Issue a server certificate for these host names, the first of which is its subject."""
+    def issue(self, *names: str, expired: bool = False) -> ServerCertificate:
+        """
+        Issue a server certificate for these host names, the first of which is its subject.
+
+        One that is `expired` ended an hour ago.
+        """
         key = ec.generate_private_key(ec.SECP256R1())
-        san = x509.SubjectAlternativeName([x509.DNSName(name) for name in names])
-        builder = _builder(_name(names[0]), self._name, key).add_extension(san, False)
-        certificate = builder.sign(self._key, hashes.SHA256())
-        stem = f"{self.file.stem}-{_file_name(names[0])}"
-        file, key_file = self._folder / f"{stem}.pem", self._folder / f"{stem}.key"
-        file.write_bytes(certificate.public_bytes(Encoding.PEM))
-        key_file.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-        return ServerCertificate(file, key_file, certificate.fingerprint(hashes.SHA256()).hex(":").upper())
+        builder = _builder(_name(names[0]), self._name, key, -_HOUR if expired else 30 * _DAY)
+        certificate = builder.add_extension(_alternatives(names), False).sign(self._key, hashes.SHA256())
+        stem = f"{self.file.stem}-{'expired-' if expired else ''}{_file_name(names[0])}"
+        return _written(self._folder, stem, certificate, key)
 
 
-def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
+def self_signed(folder: Path, *names: str) -> ServerCertificate:
+    """Make a server certificate for these host names that nobody but itself vouches for."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    builder = _builder(_name(names[0]), _name(names[0]), key).add_extension(_alternatives(names), False)
+    return _written(folder, f"self-{_file_name(names[0])}", builder.sign(key, hashes.SHA256()), key)
+
+
+def _written(
+    folder: Path, stem: str, certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey
+) -> ServerCertificate:
+    file, key_file = folder / f"{stem}.pem", folder / f"{stem}.key"
+    file.write_bytes(certificate.public_bytes(Encoding.PEM))
+    key_file.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    return ServerCertificate(file, key_file, certificate.fingerprint(hashes.SHA256()).hex(":").upper())
+
+
+def _builder(
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, ends: dt.timedelta = 30 * _DAY
+) -> x509.CertificateBuilder:
     now = dt.datetime.now(dt.UTC)
-    return x509.CertificateBuilder(
-        issuer, subject, key.public_key(), x509.random_serial_number(), now - _DAY, now + 30 * _DAY
-    )
+    number = x509.random_serial_number()
+    return x509.CertificateBuilder(issuer, subject, key.public_key(), number, now - _DAY, now + ends)
+
+
+def _alternatives(names: tuple[str, ...]) -> x509.SubjectAlternativeName:
+    return x509.SubjectAlternativeName([x509.DNSName(name) for name in names])
 
 
 def _name(common_name: str) -> x509.Name:
