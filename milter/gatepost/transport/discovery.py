@@ -57,8 +57,8 @@ class LookUps(Protocol):
     async def dane(self, hop: Hop, hosts: MailHosts) -> Finding:
         """Tell whether DANE assures TLS to every mail host."""
 
-    async def sts(self, domain: str) -> Finding:
-        """Tell whether the domain's MTA-STS policy assures TLS."""
+    async def sts(self, domain: str, hosts: Awaitable[MailHosts]) -> Finding:
+        """Tell whether the domain's MTA-STS policy assures TLS; the hosts are being looked up meanwhile."""
 
 
 class Discoverer:
@@ -88,11 +88,12 @@ class Discoverer:
         if read.is_address:
             return _nothing(hop, f"{read.name} is an IP address: neither DANE nor MTA-STS speaks of it")
         deadline = asyncio.get_running_loop().time() + self._timeout
-        sts = asyncio.create_task(self._sts(read, deadline))
+        looked_up = asyncio.create_task(
+            self._in_time(lambda: self._look_ups.mail_hosts(read), f"the mail hosts of {read.name}", deadline)
+        )
+        sts = asyncio.create_task(self._sts(read, looked_up, deadline))  # after the hosts: it may wait for them
         try:
-            hosts = await self._in_time(
-                lambda: self._look_ups.mail_hosts(read), f"the mail hosts of {read.name}", deadline
-            )
+            hosts = await looked_up
         except LookUpFailed as error:
             return _together(hop, MailHosts((), False, UNKNOWN_SECONDS, (str(error),)), _unknown(()), await sts)
         return _together(hop, hosts, await self._dane(read, hosts, deadline), await sts)
@@ -105,13 +106,15 @@ class Discoverer:
         except LookUpFailed as error:
             return _unknown((str(error),))
 
-    async def _sts(self, hop: Hop, deadline: float) -> Finding:
+    async def _sts(self, hop: Hop, hosts: asyncio.Task[MailHosts], deadline: float) -> Finding:
         if hop.direct:
             return Finding(
                 Method(assured=False, steps=("MTA-STS is for domains, not for single hosts",)), MOST_SECONDS
             )
         try:
-            return await self._in_time(lambda: self._look_ups.sts(hop.name), f"MTA-STS of {hop.name}", deadline)
+            return await self._in_time(
+                lambda: self._look_ups.sts(hop.name, asyncio.shield(hosts)), f"MTA-STS of {hop.name}", deadline
+            )
         except LookUpFailed as error:
             return _unknown((str(error),))
 
