@@ -1,6 +1,7 @@
 """Certificates of throw-away authorities: for receivers that speak TLS, right and wrong."""
 
 import datetime as dt
+import hashlib
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from cryptography.x509.oid import NameOID
 
 _DAY = dt.timedelta(days=1)
@@ -22,6 +23,7 @@ class ServerCertificate:
     file: Path
     key: Path
     fingerprint: str
+    tlsa: str  # the data of the TLSA record `3 1 1` that names its key (RFC 7671 section 5.1)
 
     def context(self) -> ssl.SSLContext:
         """Give a server-side SSL context that shows this certificate."""
@@ -69,7 +71,9 @@ def _written(
     file, key_file = folder / f"{stem}.pem", folder / f"{stem}.key"
     file.write_bytes(certificate.public_bytes(Encoding.PEM))
     key_file.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-    return ServerCertificate(file, key_file, certificate.fingerprint(hashes.SHA256()).hex(":").upper())
+    fingerprint = certificate.fingerprint(hashes.SHA256()).hex(":").upper()
+    spki = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return ServerCertificate(file, key_file, fingerprint, hashlib.sha256(spki).hexdigest())
 
 
 def _builder(

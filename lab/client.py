@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
+from lab.namespace import Namespace, connect
+
 
 @dataclass(frozen=True, slots=True)
 class Reply:
@@ -69,10 +71,14 @@ class Outcome:
 
 
 class Client:
-    """One connection. Use it as a context manager; several messages may follow one another."""
+    """
+    One connection, on the machine `within`. Use it as a context manager; several messages may follow one another.
+    """
 
-    def __init__(self, port: int, *, helo: str = "client.lab.test", timeout: float = 60) -> None:
-        self._socket = socket.create_connection(("127.0.0.1", port), timeout=timeout)
+    def __init__(
+        self, port: int, *, helo: str = "client.lab.test", timeout: float = 60, within: Namespace | None = None
+    ) -> None:
+        self._socket = connect(within, ("127.0.0.1", port), timeout)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._file = self._socket.makefile("rb")
         self.greeting = self.read()
@@ -168,9 +174,11 @@ def stuff_dots(message: bytes) -> bytes:
     return stuffed + end + b".\r\n"
 
 
-def send(port: int, envelope: Envelope, message: bytes, *, timeout: float = 60) -> Outcome:
+def send(
+    port: int, envelope: Envelope, message: bytes, *, timeout: float = 60, within: Namespace | None = None
+) -> Outcome:
     """Send one message over a connection of its own."""
-    with Client(port, timeout=timeout) as client:
+    with Client(port, timeout=timeout, within=within) as client:
         return client.send(envelope, message)
 
 

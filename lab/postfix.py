@@ -7,8 +7,8 @@ It needs root, as Postfix does. Three listeners stand for the ways that mail ent
   * `submission_port`: the same under the daemon name `submission`;
   * `outside_port`: daemon name `outside`; accepts mail for the site's own domains only.
 
-Domains are routed by a transport table to receivers' ports; what is not in it bounces. There is no
-DNS, no chroot and no syslog: the log lies in `maillog`.
+Domains are routed by a transport table to receivers' ports; what is not in it bounces, or goes where DNS says if
+that is asked for. There is no chroot and no syslog: the log lies in `maillog`. All of it can run in a namespace.
 """
 
 import json
@@ -21,6 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from lab.namespace import Namespace, command_in
 from lab.place import free_port, note
 from lab.wait import until, until_port_answers
 
@@ -96,7 +97,8 @@ class Postfix:
     One private instance. Use it as a context manager, or call `start` and `stop`.
 
     `routes` maps a domain to the receiver's port or to a whole transport (`smtp:[127.0.0.1]:2525`);
-    `relay_domains` are the site's own, accepted from outside; `settings` go into main.cf last.
+    `relay_domains` are the site's own, accepted from outside; `settings` go into main.cf last. It runs on the
+    machine `within`. With `dns`, mail for a domain without a route goes where DNS says.
     """
 
     def __init__(
@@ -108,12 +110,16 @@ class Postfix:
         relay_domains: Sequence[str] = (),
         settings: Mapping[str, str] | None = None,
         debug: bool = False,
+        within: Namespace | None = None,
+        dns: bool = False,
     ) -> None:
         if os.geteuid() != 0:
             raise PermissionError(
                 "a private Postfix needs root: Postfix starts as root and drops to its own users"
             )
         self.folder = folder
+        self.within = within
+        self._dns = dns
         self.config_dir = folder / "etc"
         self.queue_dir = folder / "spool"
         self.data_dir = folder / "data"
@@ -139,6 +145,8 @@ class Postfix:
             "transport_maps": f"texthash:{self.config_dir}/transport",
             "relay_domains": ", ".join(relay_domains),
         }
+        if self._dns:
+            main |= {"smtp_dns_support_level": "enabled", "smtp_host_lookup": "dns"}
         if debug:
             main |= {"debug_peer_list": "127.0.0.1", "debug_peer_level": "2"}
         text = "".join(f"{key} = {value}\n" for key, value in (main | settings).items())
@@ -152,7 +160,8 @@ class Postfix:
             f"{domain} {f'smtp:[127.0.0.1]:{target}' if isinstance(target, int) else target}\n"
             for domain, target in self._routes.items()
         ]
-        lines.append("* error:5.1.2 this domain has no receiver in the lab\n")
+        if not self._dns and "*" not in self._routes:
+            lines.append("* error:5.1.2 this domain has no receiver in the lab\n")
         (self.config_dir / "transport").write_text("".join(lines))
 
     def route(self, domain: str, target: int | str) -> None:
@@ -165,7 +174,7 @@ class Postfix:
     def _run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         program, *arguments = command
         return subprocess.run(
-            [program, "-c", str(self.config_dir), *arguments],
+            command_in(self.within, [program, "-c", str(self.config_dir), *arguments]),
             capture_output=True,
             text=True,
             check=check,
@@ -188,7 +197,11 @@ class Postfix:
         note("postfix", self.config_dir)
         self.postfix("start")
         for port in (self.inside_port, self.submission_port, self.outside_port):
-            until_port_answers(port, why=lambda: f"Postfix does not listen there; its log:\n{self.log()[-3000:]}")
+            until_port_answers(
+                port,
+                why=lambda: f"Postfix does not listen there; its log:\n{self.log()[-3000:]}",
+                within=self.within,
+            )
         return self
 
     def stop(self) -> None:

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Literal, Self
 
+from lab.namespace import Namespace, listen
 from lab.place import free_port
 
 Step = Literal["CONNECT", "EHLO", "STARTTLS", "MAIL", "RCPT", "DATA", "DOT", "STORED"]
@@ -97,7 +98,8 @@ class Sink:
     The server. Use it as a context manager, or call `start` and `stop`.
 
     `context` is a server-side SSL context: STARTTLS is offered when it is given. `require_tls` refuses
-    MAIL outside TLS. `extensions` are the EHLO lines besides STARTTLS.
+    MAIL outside TLS. `extensions` are the EHLO lines besides STARTTLS. It
+    listens at `address`, on the machine `within`.
     """
 
     def __init__(
@@ -108,12 +110,16 @@ class Sink:
         extensions: Collection[str] = EXTENSIONS,
         context: ssl.SSLContext | None = None,
         require_tls: bool = False,
+        address: str = "127.0.0.1",
+        within: Namespace | None = None,
     ) -> None:
         self.name = name
         self.port = port or free_port()
         self.extensions = extensions
         self.context = context
         self.require_tls = require_tls
+        self.address = address
+        self.within = within
         self.connections = 0
         self._received: list[Received] = []
         self._faults: list[_Fault] = []
@@ -184,8 +190,8 @@ class Sink:
             self._changed.notify_all()
 
     def start(self) -> Self:
-        """Listen on 127.0.0.1."""
-        self._listener = socket.create_server(("127.0.0.1", self.port), backlog=100)
+        """Listen."""
+        self._listener = listen(self.within, (self.address, self.port))
         threading.Thread(
             target=self._accept, args=(self._listener,), name=f"sink {self.port}", daemon=True
         ).start()

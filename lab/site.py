@@ -19,6 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from lab.namespace import command_in
 from lab.place import free_port, note
 from lab.postfix import Postfix
 from lab.wait import until
@@ -28,7 +29,9 @@ Setting = str | bool | int | float | Sequence[str]
 
 class GatepostSite:
     """
-    One site. `domains` are its own; `settings` maps `section.key` to a value and goes into gatepost.toml.
+    One site, on the machine on which its Postfix runs.
+
+    `domains` are its own; `settings` maps `section.key` to a value and goes into gatepost.toml.
 
     `setup` are more options of `setup postfix`.
 
@@ -68,7 +71,7 @@ class GatepostSite:
         self, *arguments: str | Path, check: bool = True, data: bytes | None = None
     ) -> subprocess.CompletedProcess[str]:
         """Run `gatepost -c CONFIG …`; raise RuntimeError with what it printed if it fails and `check` is set."""
-        command = [sys.executable, "-m", "gatepost", "-c", str(self.config), *map(str, arguments)]
+        command = self._command(*map(str, arguments))
         done = subprocess.run(command, input=data, capture_output=True, check=False, timeout=120)
         text = subprocess.CompletedProcess(
             command, done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
@@ -76,6 +79,12 @@ class GatepostSite:
         if check and done.returncode:
             raise RuntimeError(f"gatepost {' '.join(map(str, arguments))}: exit {done.returncode}\n{text.stderr}")
         return text
+
+    def _command(self, *arguments: str) -> list[str]:
+        """Give the command that runs `gatepost -c CONFIG …` on the machine of the site's Postfix."""
+        return command_in(
+            self.postfix.within, [sys.executable, "-m", "gatepost", "-c", str(self.config), *arguments]
+        )
 
     def json(self, *arguments: str | Path) -> Any:  # noqa: ANN401 - each command documents its own shape
         """Run a command with `--json` and give what it printed."""
@@ -96,7 +105,7 @@ class GatepostSite:
         """Start `gatepost run` and wait for its line `ready`."""
         log = self.log_file.open("ab")
         offset = self.log_file.stat().st_size
-        command = [sys.executable, "-m", "gatepost", "-c", str(self.config), "run"]
+        command = self._command("run")
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,

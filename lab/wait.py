@@ -1,8 +1,9 @@
 """Waiting for something to become true, with a deadline and a clear complaint."""
 
-import socket
 import time
 from collections.abc import Callable
+
+from lab.namespace import Namespace, connect
 
 
 def until(condition: Callable[[], object], timeout: float, what: str | Callable[[], str]) -> None:
@@ -16,15 +17,17 @@ def until(condition: Callable[[], object], timeout: float, what: str | Callable[
         pause = min(pause * 1.5, 0.1)
 
 
-def answers(port: int) -> bool:
-    """Tell whether something accepts connections on this loopback port."""
+def answers(port: int, within: Namespace | None = None) -> bool:
+    """Tell whether something accepts connections on this loopback port, of a namespace if one is given."""
     try:
-        socket.create_connection(("127.0.0.1", port), timeout=2).close()
+        connect(within, ("127.0.0.1", port), timeout=2).close()
     except OSError:
         return False
     return True
 
 
-def until_port_answers(port: int, timeout: float = 15, why: Callable[[], str] = lambda: "") -> None:
-    """Wait until something accepts connections on this loopback port."""
-    until(lambda: answers(port), timeout, lambda: f"127.0.0.1:{port} answers. {why()}")
+def until_port_answers(
+    port: int, timeout: float = 15, why: Callable[[], str] = lambda: "", within: Namespace | None = None
+) -> None:
+    """Wait until something accepts connections on this loopback port, of a namespace if one is given."""
+    until(lambda: answers(port, within), timeout, lambda: f"127.0.0.1:{port} answers. {why()}")
