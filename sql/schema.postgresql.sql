@@ -339,3 +339,59 @@ COMMENT ON COLUMN stamp.code IS 'HMAC-SHA256 under a key of the key worker';
 
 UPDATE alembic_version SET version_num='0003' WHERE alembic_version.version_num = '0002';
 
+-- Running upgrade 0003 -> 0004
+
+CREATE TABLE discovery (
+    hop TEXT NOT NULL, 
+    found TEXT NOT NULL, 
+    at TIMESTAMP WITH TIME ZONE NOT NULL, 
+    until TIMESTAMP WITH TIME ZONE NOT NULL, 
+    PRIMARY KEY (hop), 
+    CONSTRAINT hop_is_lower_case CHECK (hop <> '' AND hop = lower(hop)), 
+    CONSTRAINT until_is_not_before_at CHECK (until >= at)
+);
+
+COMMENT ON TABLE discovery IS 'cache: what DNS and the web say of next hops; rows may be deleted at any time';
+
+COMMENT ON COLUMN discovery.hop IS 'next hop: domain or [host], either with :port; lower case, A-labels';
+
+COMMENT ON COLUMN discovery.found IS 'its mail hosts, DANE and MTA-STS, as a JSON object';
+
+COMMENT ON COLUMN discovery.at IS 'UTC; when it was looked up';
+
+COMMENT ON COLUMN discovery.until IS 'UTC; then it is looked up anew';
+
+CREATE INDEX discovery_until ON discovery (until);
+
+CREATE TABLE sts_policy (
+    domain TEXT NOT NULL, 
+    id TEXT NOT NULL, 
+    text TEXT NOT NULL, 
+    fetched TIMESTAMP WITH TIME ZONE NOT NULL, 
+    max_age INTEGER NOT NULL, 
+    until TIMESTAMP WITH TIME ZONE NOT NULL, 
+    PRIMARY KEY (domain), 
+    CONSTRAINT domain_is_lower_case CHECK (domain <> '' AND domain = lower(domain)), 
+    CONSTRAINT max_age_is_a_year_at_most CHECK (max_age BETWEEN 0 AND 31557600), 
+    CONSTRAINT text_is_64_kib_at_most CHECK (length(text) <= 65536), 
+    CONSTRAINT until_is_not_before_fetched CHECK (until >= fetched)
+);
+
+COMMENT ON TABLE sts_policy IS 'MTA-STS policies from the last good fetch, which count while their host is down';
+
+COMMENT ON COLUMN sts_policy.domain IS 'lower case, A-labels';
+
+COMMENT ON COLUMN sts_policy.id IS 'id of the TXT record that the policy was fetched for';
+
+COMMENT ON COLUMN sts_policy.text IS 'the policy file as it came';
+
+COMMENT ON COLUMN sts_policy.fetched IS 'UTC; when it was last fetched';
+
+COMMENT ON COLUMN sts_policy.max_age IS 'seconds after that for which it counts';
+
+COMMENT ON COLUMN sts_policy.until IS 'UTC; fetched + max_age';
+
+CREATE INDEX sts_policy_until ON sts_policy (until);
+
+UPDATE alembic_version SET version_num='0004' WHERE alembic_version.version_num = '0003';
+

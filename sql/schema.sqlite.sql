@@ -168,3 +168,35 @@ CREATE TABLE stamp (
 
 UPDATE alembic_version SET version_num='0003' WHERE alembic_version.version_num = '0002';
 
+-- Running upgrade 0003 -> 0004
+
+CREATE TABLE discovery (
+    hop TEXT NOT NULL /* next hop: domain or [host], either with :port; lower case, A-labels */, 
+    found TEXT NOT NULL /* its mail hosts, DANE and MTA-STS, as a JSON object */, 
+    at DATETIME NOT NULL /* UTC; when it was looked up */, 
+    until DATETIME NOT NULL /* UTC; then it is looked up anew */, 
+    PRIMARY KEY (hop), 
+    CONSTRAINT hop_is_lower_case CHECK (hop <> '' AND hop = lower(hop)), 
+    CONSTRAINT until_is_not_before_at CHECK (until >= at)
+);
+
+CREATE INDEX discovery_until ON discovery (until);
+
+CREATE TABLE sts_policy (
+    domain TEXT NOT NULL /* lower case, A-labels */, 
+    id TEXT NOT NULL /* id of the TXT record that the policy was fetched for */, 
+    text TEXT NOT NULL /* the policy file as it came */, 
+    fetched DATETIME NOT NULL /* UTC; when it was last fetched */, 
+    max_age INTEGER NOT NULL /* seconds after that for which it counts */, 
+    until DATETIME NOT NULL /* UTC; fetched + max_age */, 
+    PRIMARY KEY (domain), 
+    CONSTRAINT domain_is_lower_case CHECK (domain <> '' AND domain = lower(domain)), 
+    CONSTRAINT max_age_is_a_year_at_most CHECK (max_age BETWEEN 0 AND 31557600), 
+    CONSTRAINT text_is_64_kib_at_most CHECK (length(text) <= 65536), 
+    CONSTRAINT until_is_not_before_fetched CHECK (until >= fetched)
+);
+
+CREATE INDEX sts_policy_until ON sts_policy (until);
+
+UPDATE alembic_version SET version_num='0004' WHERE alembic_version.version_num = '0003';
+

@@ -254,6 +254,39 @@ journal = Table(
     comment="plans that are being carried out, so that a retry finishes them and does nothing twice",
 )  # fmt: skip
 
+discovery = Table(
+    "discovery",
+    metadata,
+    Column(
+        "hop", Text, primary_key=True, nullable=False,
+        comment="next hop: domain or [host], either with :port; lower case, A-labels",
+    ),
+    Column("found", Text, nullable=False, comment="its mail hosts, DANE and MTA-STS, as a JSON object"),
+    Column("at", Moment, nullable=False, comment="UTC; when it was looked up"),
+    Column("until", Moment, nullable=False, comment="UTC; then it is looked up anew"),
+    CheckConstraint("hop <> '' AND hop = lower(hop)", name="hop_is_lower_case"),
+    CheckConstraint("until >= at", name="until_is_not_before_at"),
+    Index("discovery_until", "until"),
+    comment="cache: what DNS and the web say of next hops; rows may be deleted at any time",
+)  # fmt: skip
+
+sts_policy = Table(
+    "sts_policy",
+    metadata,
+    Column("domain", Text, primary_key=True, nullable=False, comment="lower case, A-labels"),
+    Column("id", Text, nullable=False, comment="id of the TXT record that the policy was fetched for"),
+    Column("text", Text, nullable=False, comment="the policy file as it came"),
+    Column("fetched", Moment, nullable=False, comment="UTC; when it was last fetched"),
+    Column("max_age", Integer, nullable=False, comment="seconds after that for which it counts"),
+    Column("until", Moment, nullable=False, comment="UTC; fetched + max_age"),
+    CheckConstraint("domain <> '' AND domain = lower(domain)", name="domain_is_lower_case"),
+    CheckConstraint("max_age BETWEEN 0 AND 31557600", name="max_age_is_a_year_at_most"),
+    CheckConstraint("length(text) <= 65536", name="text_is_64_kib_at_most"),
+    CheckConstraint("until >= fetched", name="until_is_not_before_fetched"),
+    Index("sts_policy_until", "until"),
+    comment="MTA-STS policies from the last good fetch, which count while their host is down",
+)
+
 
 @compiles(CreateColumn, "sqlite")
 def _with_comment(element: CreateColumn, compiler: DDLCompiler, **_: object) -> str:

@@ -40,6 +40,11 @@ class Discovery:
     steps: tuple[str, ...]
     seconds: int
 
+    @property
+    def unknown(self) -> bool:
+        """Whether a part of it could not be looked up."""
+        return self.dane.unknown or self.sts.unknown
+
 
 @dataclass(frozen=True, slots=True)
 class Capability:

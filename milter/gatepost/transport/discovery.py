@@ -144,6 +144,6 @@ def _unknown(steps: tuple[str, ...]) -> Finding:
 def _together(hop: str, hosts: MailHosts, dane: Finding, sts: Finding) -> Discovery:
     least = min(hosts.seconds, dane.seconds, sts.seconds)
     if dane.method.unknown or sts.method.unknown:
-        least = min(least, UNKNOWN_SECONDS)
+        least = UNKNOWN_SECONDS
     seconds = min(max(least, LEAST_SECONDS), MOST_SECONDS)
     return Discovery(hop, hosts.names, dane.method, sts.method, hosts.steps, seconds)

@@ -13,7 +13,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any, Protocol, TypeVar
 
-from gatepost.errors import GatepostError, StorageError, cause
+from gatepost.errors import GatepostError, cause
 from gatepost.log import logger
 from gatepost.transport import policy_line
 from gatepost.transport.assurance import Discoverers
@@ -55,8 +55,16 @@ class KeptDiscoverer:
         return kept if kept is not None else await self.refresh(hop)
 
     async def refresh(self, hop: str) -> Discovery:
-        """Look a next hop up live, and keep what is found; the answer does not wait for that."""
+        """
+        Look a next hop up live, and keep what is found; the answer does not wait for that.
+
+        What is unknown now takes the place of nothing that is known and not over yet.
+        """
         found = await self._live.discover(hop)
+        if found.unknown:
+            kept = await self._ask(lambda: self._kept.find(hop, self._clock()))
+            if kept is not None and not kept.unknown:
+                return kept
         writing = asyncio.create_task(self._ask(lambda: self._kept.keep(found, self._clock())))
         self._writings.add(writing)  # the loop itself keeps no task alive
         writing.add_done_callback(self._writings.discard)
@@ -80,38 +88,37 @@ def to_text(found: Discovery) -> str:
 
 
 def from_text(hop: str, text: str, seconds: int) -> Discovery:
-    """Read what `to_text` wrote; raises StorageError for anything else."""
+    """Read what `to_text` wrote; raises ValueError for anything else."""
     try:
         values: dict[str, Any] = json.loads(text)
-        found = Discovery(
+        return Discovery(
             hop=hop,
-            hosts=_texts(values.pop("hosts")),
-            dane=_method(values.pop("dane"), "dane-only"),
-            sts=_method(values.pop("sts"), "secure"),
-            steps=_texts(values.pop("steps")),
+            hosts=_texts(values["hosts"]),
+            dane=_method(values["dane"], "dane-only"),
+            sts=_method(values["sts"], "secure"),
+            steps=_texts(values["steps"]),
             seconds=seconds,
         )
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise StorageError(f"a row of table discovery cannot be read: {type(error).__name__}") from error
-    if values:
-        raise StorageError("a row of table discovery holds what is not known here")
-    return found
+    except (KeyError, TypeError, RecursionError) as error:
+        raise ValueError(f"it holds no discovery ({type(error).__name__})") from error
 
 
 def _method(values: dict[str, Any], level: str) -> Method:
     """Read a method; raises ValueError or TypeError for one whose parts do not go together."""
     method = Method(**values | {"steps": _texts(values["steps"])})
     if not isinstance(method.assured, bool) or not isinstance(method.unknown, bool):
-        raise TypeError
+        raise TypeError("assured and unknown are true or false")
+    if not isinstance(method.policy, str):
+        raise TypeError("a policy is text")
     line = policy_line.read(method.policy) if method.policy else None
     if method.assured and (method.unknown or line is None or line.level != level):
-        raise ValueError
+        raise ValueError(f"it claims that a policy assures TLS which is none: {method.policy!r}")
     if method.policy and not method.assured:
-        raise ValueError
+        raise ValueError("it has a policy, and assures nothing")
     return method
 
 
 def _texts(values: object) -> tuple[str, ...]:
     if not isinstance(values, list) or not all(isinstance(one, str) for one in values):
-        raise TypeError
+        raise TypeError("a list of texts is none")
     return tuple(values)
