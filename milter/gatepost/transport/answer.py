@@ -4,6 +4,7 @@ The answers of a look-up table to a mail server, as values.
 A server that gets no answer, or TryAgain, defers the mail: that is how a policy service fails closed.
 """
 
+from asyncio import Future
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -36,5 +37,10 @@ class Refused:
 
 Answer = Found | NotFound | TryAgain | Refused
 
-LookUp = Callable[[str], Answer]
-"""One table: key in, answer out; quick, and never waiting for the network."""
+LookUp = Callable[[str], Answer | Future[Answer]]
+"""
+One table: key in, answer out, at once; or a future of the answer, where something must be waited for.
+
+It is called in the event loop's thread and never blocks. A future may be shared by many askers: none of them
+cancels it.
+"""

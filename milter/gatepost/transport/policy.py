@@ -1,21 +1,27 @@
 """
 The TLS policy that Postfix must keep when it delivers to a next hop, as lines of smtp_tls_policy_maps.
 
-Two tables:
+Three tables:
   * `tls` serves the transport `gatepost-tls`, which carries only mail that was decided to need assured TLS. It
     knows no "not found": a row that has gone, or that assures nothing, defers the mail. Nothing gets weaker
     between decision and delivery.
   * `sts` serves the ordinary transport, whose mail needs no protection; it says "not found", and that transport
     does as it would without us.
+  * `capability` tells the milter, before it decides, what `tls` would answer: a Capability as JSON.
 
 Where several rows apply to one next hop, they must say the same, else the mail is deferred: a delivery obeys one
 policy only.
 """
 
+import json
+
 from gatepost.directory.partner import Partner, Partners
 from gatepost.errors import StorageError
 from gatepost.transport import policy_line
 from gatepost.transport.answer import Answer, Found, LookUp, NotFound, TryAgain
+from gatepost.transport.capability import Capability
+
+_UNREADABLE = TryAgain("the partner table cannot be read now")
 
 
 class TlsPolicy:
@@ -29,7 +35,7 @@ class TlsPolicy:
         try:
             rows = self._partners.find_nexthop(nexthop)
         except StorageError:
-            return TryAgain("the partner table cannot be read now")
+            return _UNREADABLE
         answers = {policy_of(row) for row in rows if row.tls}
         if not answers:
             return TryAgain(f"no partner row assures TLS to {nexthop} any more; see `gatepost partner list`")
@@ -50,7 +56,20 @@ def no_policy(nexthop: str) -> Answer:
 
 def tables(partners: Partners) -> dict[str, LookUp]:
     """Give the tables of the policy service by name."""
-    return {"tls": TlsPolicy(partners), "sts": no_policy}
+    tls = TlsPolicy(partners)
+    return {"tls": tls, "sts": no_policy, "capability": lambda hop: capability(tls, hop)}
+
+
+def capability(tls: TlsPolicy, hop: str) -> Answer:
+    """Answer for the table `capability`."""
+    hop = hop.lower()
+    answer = tls(hop)
+    if isinstance(answer, Found):
+        told = Capability(hop, assured=True, by="partner", policy=answer.text)
+    else:
+        reason = answer.reason if isinstance(answer, TryAgain) else "nothing assures TLS"
+        told = Capability(hop, assured=False, unknown=answer == _UNREADABLE, steps=(reason,))
+    return Found(json.dumps(told.as_json()))
 
 
 def policy_of(row: Partner) -> Answer:

@@ -117,4 +117,4 @@ def test_database_down_defers() -> None:
 def test_ordinary_transport_goes_on() -> None:
     """The table of the ordinary transport knows nothing, which leaves that transport as it was."""
     assert no_policy("p.test") == NotFound()
-    assert set(tables(Rows())) == {"tls", "sts"}
+    assert set(tables(Rows())) == {"tls", "sts", "capability"}

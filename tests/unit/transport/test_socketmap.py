@@ -10,49 +10,72 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from gatepost.errors import ConfigError
 from gatepost.transport.answer import Answer, Found, NotFound, Refused, TryAgain
-from gatepost.transport.socketmap import RequestError, reply, requests, serve
+from gatepost.transport.socketmap import Service, reply, serve
 
 PROGRAM = """
+import asyncio
 import sys
 from pathlib import Path
 from gatepost.transport.answer import Found, NotFound
 from gatepost.transport.socketmap import serve
 
+later = {}
+asked = 0
+
 def table(key):
+    global asked
     if key == "boom":
         raise RuntimeError("a bug")
+    if key == "asked":
+        return Found(str(asked))
+    if key.startswith("later"):
+        asked += 1
+        if key not in later:
+            later[key] = asyncio.get_running_loop().create_future()
+        return later[key]
+    if key.startswith("now"):
+        later[key.replace("now", "later")].set_result(Found("value of " + key))
+    if key.startswith("break"):
+        later[key.replace("break", "later")].set_exception(RuntimeError("a bug"))
     return NotFound() if key == "absent" else Found("value of " + key)
 
-serve(Path(sys.argv[1]), {"tls": table}, lambda: print("ready", flush=True))
+serve(Path(sys.argv[1]), {"tls": table}, lambda: print("ready", flush=True), seconds=float(sys.argv[2]))
 print("ended", flush=True)
 """
+LATE = "TEMP the look-up is not done yet; a later try finds its answer"
+FAILED = "TEMP the look-up failed; see the log of the policy service"
 
 
 def netstring(text: str) -> bytes:
     return b"%d:%b," % (len(text.encode()), text.encode())
 
 
-@pytest.fixture
-def service(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], Path]]:
+@contextlib.contextmanager
+def serving(path: Path, seconds: float = 60) -> Iterator["subprocess.Popen[str]"]:
     """Run a service in a process of its own."""
-    path = tmp_path / "s"
     with subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, str(path)], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", PROGRAM, str(path), str(seconds)], stdout=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
-        yield process, path
-        process.kill()
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Iterator[tuple["subprocess.Popen[str]", Path]]:
+    with serving(tmp_path / "s") as process:
+        yield process, tmp_path / "s"
 
 
 def connected(path: Path) -> socket.socket:
     client = socket.socket(socket.AF_UNIX)
-    client.settimeout(10)
+    client.settimeout(60)
     client.connect(str(path))
     return client
 
@@ -62,32 +85,6 @@ def exactly(client: socket.socket, size: int) -> bytes:
     while len(data) < size and (piece := client.recv(size - len(data))):
         data += piece
     return data
-
-
-@given(st.lists(st.binary(max_size=300), max_size=5), st.integers(1, 50))
-def test_requests_come_however_cut(texts: list[bytes], step: int) -> None:
-    """Requests are read whole and in order, whatever pieces they come in."""
-    stream = b"".join(b"%d:%b," % (len(text), text) for text in texts)
-    received, found = bytearray(), []
-    for start in range(0, len(stream), step):
-        received += stream[start : start + step]
-        found.extend(requests(received))
-    assert found == texts
-    assert not received
-
-
-@pytest.mark.parametrize("data", [b"x", b":x,", b"3:abcd", b"-1:", b" 3:abc,", b"10001:", b"999999", b"3;abc,"])
-def test_wrong_requests(data: bytes) -> None:
-    """What is no netstring, or too long, is refused as soon as it shows."""
-    with pytest.raises(RequestError):
-        list(requests(bytearray(data)))
-
-
-@given(st.binary(max_size=40))
-def test_no_request_crashes(data: bytes) -> None:
-    """Any bytes give requests or a RequestError."""
-    with contextlib.suppress(RequestError):
-        list(requests(bytearray(data)))
 
 
 @pytest.mark.parametrize(
@@ -101,18 +98,18 @@ def test_no_request_crashes(data: bytes) -> None:
 )
 def test_replies(answer: Answer, expected: str) -> None:
     """Each answer has its own reply."""
-    assert reply({"tls": lambda _: answer}, b"tls key") == netstring(expected)
+    assert reply(Service({"tls": lambda _: answer}).ask(b"tls key")) == netstring(expected)
 
 
 def test_key_may_hold_blanks() -> None:
     """The key is everything behind the first blank."""
-    assert reply({"tls": Found}, b"tls a b ") == netstring("OK a b ")
+    assert Service({"tls": Found}).ask(b"tls a b ") == Found("a b ")
 
 
 @pytest.mark.parametrize("request_text", [b"other key", b"tls", b"", b"\xff key"])
 def test_unknown_table_is_perm(request_text: bytes) -> None:
     """A table that is not here, or no key, is PERM."""
-    assert reply({"tls": Found}, request_text).split(b":", 1)[1].startswith(b"PERM ")
+    assert Service({"tls": Found}).ask(request_text) == Refused("this service has no such table")
 
 
 def test_failure_is_temp() -> None:
@@ -121,10 +118,10 @@ def test_failure_is_temp() -> None:
     def broken(_: str) -> Answer:
         raise RuntimeError("password=geheim")
 
-    text = reply({"tls": broken}, b"tls key")
+    text = reply(Service({"tls": broken}).ask(b"tls key"))
     assert text.split(b":", 1)[1].startswith(b"TEMP ")
     assert b"geheim" not in text
-    assert b"TEMP" in reply({"tls": Found}, b"tls \xff")
+    assert b"TEMP" in reply(Service({"tls": Found}).ask(b"tls \xff"))
 
 
 def test_pipelined_requests(service: tuple[subprocess.Popen[str], Path]) -> None:
@@ -140,6 +137,86 @@ def test_pipelined_requests(service: tuple[subprocess.Popen[str], Path]) -> None
         ]
         stream = b"".join(netstring(text) for text in expected)
         assert exactly(client, len(stream)) == stream
+
+
+def asks(client: socket.socket, *keys: str) -> None:
+    client.sendall(b"".join(netstring(f"tls {key}") for key in keys))
+
+
+def gets(client: socket.socket, *replies: str) -> None:
+    expected = b"".join(netstring(reply) for reply in replies)
+    assert exactly(client, len(expected)) == expected
+
+
+def test_slow_look_up_keeps_the_order(service: tuple[subprocess.Popen[str], Path]) -> None:
+    """What is asked behind a slow look-up is answered behind it, and other connections do not wait."""
+    with connected(service[1]) as slow, connected(service[1]) as other:
+        asks(slow, "a", "later1", "b", "later2", "c")
+        gets(slow, "OK value of a")
+        asks(other, "asked")
+        gets(other, "OK 2")
+        asks(other, "now2", "now1")
+        gets(other, "OK value of now2", "OK value of now1")
+        gets(slow, "OK value of now1", "OK value of b", "OK value of now2", "OK value of c")
+
+
+def test_client_that_leaves_cancels_nothing(service: tuple[subprocess.Popen[str], Path]) -> None:
+    """A look-up that one client gave up is still answered to another, and to one that comes later."""
+    with connected(service[1]) as other:
+        with connected(service[1]) as leaving:
+            asks(leaving, "a", "later1")
+            gets(leaving, "OK value of a")
+        asks(other, "later1")
+        with connected(service[1]) as third:
+            asks(third, "now1")
+            gets(third, "OK value of now1")
+        gets(other, "OK value of now1")
+
+
+def test_broken_slow_look_up_is_temp(service: tuple[subprocess.Popen[str], Path]) -> None:
+    """A look-up that breaks later defers the mail like one that breaks at once."""
+    with connected(service[1]) as client, connected(service[1]) as other:
+        asks(client, "later1", "a")
+        asks(other, "a")
+        gets(other, "OK value of a")
+        asks(other, "break1")
+        gets(client, FAILED, "OK value of a")
+
+
+def test_late_look_up_is_temp(tmp_path: Path) -> None:
+    """A look-up that takes too long is TEMP, and the replies behind it come."""
+    with serving(tmp_path / "s", 0.2), connected(tmp_path / "s") as client:
+        asks(client, "later1", "later2", "a")
+        gets(client, LATE, LATE, "OK value of a")
+        asks(client, "now1", "later1")
+        gets(client, "OK value of now1", "OK value of now1")
+
+
+def test_many_waiting_look_ups_are_read_no_further(service: tuple[subprocess.Popen[str], Path]) -> None:
+    """A connection with many slow look-ups is read no further until some are done; none is lost."""
+    with connected(service[1]) as client, connected(service[1]) as other:
+        asks(client, *["later1"] * 1000)
+        asks(other, "asked")
+        until = b""
+        while b"200" not in until:
+            asks(other, "asked")
+            until = other.recv(1000)
+        asks(other, "asked")
+        assert b"OK 200" in other.recv(1000)
+        asks(other, "now1")
+        gets(client, *["OK value of now1"] * 1000)
+
+
+def test_greedy_client_lets_others_have_their_turn(service: tuple[subprocess.Popen[str], Path]) -> None:
+    """A client that asks without end and reads nothing holds up nobody and fills no memory."""
+    with connected(service[1]) as greedy, connected(service[1]) as other:
+        greedy.setblocking(False)
+        many = netstring("tls a") * 1000
+        with contextlib.suppress(BlockingIOError):
+            for _ in range(1000):
+                greedy.send(many)
+        asks(other, "b")
+        gets(other, "OK value of b")
 
 
 def test_bad_request_closes_only_its_connection(service: tuple[subprocess.Popen[str], Path]) -> None:
@@ -168,9 +245,7 @@ def test_killed_service_starts_again(service: tuple[subprocess.Popen[str], Path]
     process.kill()
     process.wait(60)
     assert path.exists()
-    with subprocess.Popen([sys.executable, "-c", PROGRAM, str(path)], stdout=subprocess.PIPE, text=True) as again:
-        assert again.stdout is not None
-        assert again.stdout.readline() == "ready\n"
+    with serving(path) as again:
         again.terminate()
         assert again.wait(60) == 0
 
