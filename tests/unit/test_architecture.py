@@ -51,6 +51,7 @@ HOMES = {
     "structlog": {"gatepost.log"},
     "prometheus_client": {"gatepost.metrics.prometheus"},
     "re2": {"gatepost.decision.pattern"},
+    "urllib3": {"gatepost.transport.https"},
 }
 
 

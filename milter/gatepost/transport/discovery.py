@@ -57,8 +57,12 @@ class LookUps(Protocol):
     async def dane(self, hop: Hop, hosts: MailHosts) -> Finding:
         """Tell whether DANE assures TLS to every mail host."""
 
-    async def sts(self, domain: str, hosts: Awaitable[MailHosts]) -> Finding:
-        """Tell whether the domain's MTA-STS policy assures TLS; the hosts are being looked up meanwhile."""
+    async def sts(self, domain: str, hosts: asyncio.Future[MailHosts]) -> Finding:
+        """
+        Tell whether the domain's MTA-STS policy assures TLS to the hosts, which are being looked up meanwhile.
+
+        Who waits for them shields them from being cancelled.
+        """
 
 
 class Discoverer:
@@ -113,7 +117,7 @@ class Discoverer:
             )
         try:
             return await self._in_time(
-                lambda: self._look_ups.sts(hop.name, asyncio.shield(hosts)), f"MTA-STS of {hop.name}", deadline
+                lambda: self._look_ups.sts(hop.name, hosts), f"MTA-STS of {hop.name}", deadline
             )
         except LookUpFailed as error:
             return _unknown((str(error),))
