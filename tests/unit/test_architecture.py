@@ -52,6 +52,7 @@ HOMES = {
     "prometheus_client": {"gatepost.metrics.prometheus"},
     "re2": {"gatepost.decision.pattern"},
     "urllib3": {"gatepost.transport.https"},
+    "dns": {"gatepost.transport.dns"},
 }
 
 

@@ -66,7 +66,10 @@ class Resolver(Protocol):
         """Give the A and AAAA records of a host; secure only if both answers were."""
 
     async def tlsa(self, name: str) -> Records[Tlsa]:
-        """Give the TLSA records at `_25._tcp.HOST`."""
+        """Give the TLSA records at a name such as `_25._tcp.HOST`."""
 
     async def txt(self, name: str) -> Records[bytes]:
         """Give the TXT records at a name, the strings of each joined."""
+
+    async def alias(self, name: str) -> Records[str]:
+        """Give where the CNAME at this very name points, in lower case; none: the name is no alias."""
