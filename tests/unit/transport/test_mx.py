@@ -1,16 +1,14 @@
 """The mail hosts of a next hop."""
 
 import asyncio
-from ipaddress import ip_address
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from tests.fake_resolver import FakeResolver
 
-from gatepost.errors import AddressError
-from gatepost.transport.mx import MailHosts, NextHop, find_hosts, is_host, read_hop
-from gatepost.transport.resolver import LookUpFailed, MailHost
+from gatepost.transport import hop as hops
+from gatepost.transport.discovery import MailHosts
+from gatepost.transport.mx import find_hosts
+from gatepost.transport.resolver import LookUpFailed
 
 
 @pytest.fixture
@@ -19,72 +17,7 @@ def resolver() -> FakeResolver:
 
 
 def found(resolver: FakeResolver, hop: str) -> MailHosts:
-    return asyncio.run(find_hosts(resolver, read_hop(hop)))
-
-
-@pytest.mark.parametrize(
-    ("text", "hop"),
-    [
-        ("Example.ORG", NextHop("example.org", 25, by_mx=True)),
-        ("example.org.", NextHop("example.org", 25, by_mx=True)),
-        ("example.org:587", NextHop("example.org", 587, by_mx=True)),
-        ("example.org:submission", NextHop("example.org", 587, by_mx=True)),
-        ("münchen.example", NextHop("xn--mnchen-3ya.example", 25, by_mx=True)),
-        ("faß.example", NextHop("xn--fa-hia.example", 25, by_mx=True)),
-        ("a_b.example", NextHop("a_b.example", 25, by_mx=True)),
-        ("[mx.example.org]", NextHop("mx.example.org", 25, by_mx=False)),
-        ("[MX.example.org]:2525", NextHop("mx.example.org", 2525, by_mx=False)),
-        ("[192.0.2.1]", NextHop("192.0.2.1", 25, by_mx=False, address=ip_address("192.0.2.1"))),
-        ("[192.0.2.1]:smtp", NextHop("192.0.2.1", 25, by_mx=False, address=ip_address("192.0.2.1"))),
-        ("[2001:DB8::1]:26", NextHop("2001:db8::1", 26, by_mx=False, address=ip_address("2001:db8::1"))),
-        ("[IPv6:2001:db8::1]", NextHop("2001:db8::1", 25, by_mx=False, address=ip_address("2001:db8::1"))),
-    ],
-)
-def test_a_next_hop_is_read_as_postfix_names_it(text: str, hop: NextHop) -> None:
-    """With brackets it is the host itself, without them a domain; a port may follow; names become A-labels."""
-    assert read_hop(text) == hop
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "[]",
-        "[mx.example.org",
-        "mx.example.org]",
-        "example.org:",
-        "example.org:0",
-        "example.org:65536",
-        "example.org:" + "9" * 5000,
-        "example.org:nosuch",
-        "2001:db8::1",
-        "192.0.2.1",
-        "a..example",
-        "-a.example",
-        "a-.example",
-        "a b.example",
-        "relay1.example, relay2.example",
-        "a" * 64 + ".example",
-        ".".join(["a" * 62] * 5),
-        "x\u2028.example",
-        "münchen_.example",
-    ],
-)
-def test_what_is_no_next_hop_is_refused(text: str) -> None:
-    """A text that Postfix could not deliver to is an error that quotes it."""
-    with pytest.raises(AddressError):
-        read_hop(text)
-
-
-@given(st.text(max_size=300))
-def test_any_text_is_a_next_hop_or_an_address_error(text: str) -> None:
-    """Reading gives a host that can be asked for, or an AddressError."""
-    try:
-        hop = read_hop(text)
-    except AddressError:
-        return
-    assert hop.address is not None or is_host(hop.host)
-    assert 0 < hop.port < 65_536
+    return asyncio.run(find_hosts(resolver, hops.read(hop)))
 
 
 def test_mx_records_are_kept_in_order_of_preference(resolver: FakeResolver) -> None:
@@ -93,11 +26,18 @@ def test_mx_records_are_kept_in_order_of_preference(resolver: FakeResolver) -> N
 
     answer = found(resolver, "example.org:2525")
 
-    assert answer.hosts == (MailHost(10, "mx1.example.org"), MailHost(20, "mx2.example.org"))
-    assert (answer.secure, answer.seconds, answer.hop.port) == (True, 300, 2525)
+    assert answer.names == ("mx1.example.org", "mx2.example.org")
+    assert (answer.secure, answer.seconds) == (True, 300)
     assert answer.steps == (
         "MX records of example.org: 10 mx1.example.org, 20 mx2.example.org (validated by DNSSEC)",
     )
+
+
+def test_a_host_of_two_mx_records_is_one_host(resolver: FakeResolver) -> None:
+    """It is asked about once, in the place of its best preference."""
+    resolver.has_mx("example.org", "10 a.example.org", "20 b.example.org", "30 a.example.org")
+
+    assert found(resolver, "example.org").names == ("a.example.org", "b.example.org")
 
 
 def test_an_mx_answer_without_dnssec_is_told(resolver: FakeResolver) -> None:
@@ -116,7 +56,7 @@ def test_the_null_mx_says_that_nothing_takes_the_mail(resolver: FakeResolver) ->
 
     answer = found(resolver, "example.org")
 
-    assert answer.hosts == ()
+    assert answer.names == ()
     assert "null MX" in answer.steps[0]
     assert resolver.asked == ["MX example.org"]
 
@@ -130,7 +70,7 @@ def test_an_mx_record_that_names_no_host_is_passed_over(resolver: FakeResolver, 
 
     answer = found(resolver, "example.org")
 
-    assert answer.hosts == (MailHost(10, "mx.example.org"),)
+    assert answer.names == ("mx.example.org",)
     assert answer.steps[1] == f'MX 5 "{name or "."}" names no host: passed over'
 
 
@@ -139,7 +79,7 @@ def test_mx_records_that_all_name_no_host_leave_none(resolver: FakeResolver) -> 
     resolver.has_mx("example.org", "5 1.2.3.4")
     resolver.has_addresses("example.org", "192.0.2.1")
 
-    assert found(resolver, "example.org").hosts == ()
+    assert found(resolver, "example.org").names == ()
 
 
 def test_a_domain_without_mx_is_its_own_mail_host(resolver: FakeResolver) -> None:
@@ -148,7 +88,7 @@ def test_a_domain_without_mx_is_its_own_mail_host(resolver: FakeResolver) -> Non
 
     answer = found(resolver, "example.org")
 
-    assert answer.hosts == (MailHost(0, "example.org"),)
+    assert answer.names == ("example.org",)
     assert answer.secure
     assert answer.seconds == 60
 
@@ -159,7 +99,7 @@ def test_a_domain_without_mx_and_address_takes_no_mail(resolver: FakeResolver) -
 
     answer = found(resolver, "example.org")
 
-    assert answer.hosts == ()
+    assert answer.names == ()
     assert "no address" in answer.steps[0]
 
 
@@ -167,7 +107,7 @@ def test_a_domain_that_does_not_exist_is_asked_for_once(resolver: FakeResolver) 
     """NXDOMAIN holds for every type."""
     answer = found(resolver, "example.org")
 
-    assert answer.hosts == ()
+    assert answer.names == ()
     assert "does not exist" in answer.steps[0]
     assert resolver.asked == ["MX example.org"]
 
@@ -177,7 +117,7 @@ def test_brackets_ask_nothing(resolver: FakeResolver, hop: str) -> None:
     """The admin named the host: nobody can have forged that."""
     answer = found(resolver, hop)
 
-    assert [host.name for host in answer.hosts] == [hop.strip("[]")]
+    assert answer.names == (hop.strip("[]"),)
     assert answer.secure
     assert resolver.asked == []
 

@@ -1,0 +1,72 @@
+"""A next hop as Postfix names it."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gatepost.transport import hop as hops
+from gatepost.transport.hop import Hop
+
+
+@pytest.mark.parametrize(
+    ("text", "hop"),
+    [
+        ("Example.ORG", Hop("example.org", port=25)),
+        ("example.org.", Hop("example.org", port=25)),
+        ("example.org:587", Hop("example.org", port=587)),
+        ("münchen.example", Hop("xn--mnchen-3ya.example", port=25)),
+        ("faß.example", Hop("xn--fa-hia.example", port=25)),
+        ("a_b.example", Hop("a_b.example", port=25)),
+        ("[mx.example.org]", Hop("mx.example.org", direct=True, port=25)),
+        ("[MX.example.org]:2525", Hop("mx.example.org", direct=True, port=2525)),
+        ("[192.0.2.1]", Hop("192.0.2.1", direct=True, port=25)),
+        ("[192.0.2.1]:24", Hop("192.0.2.1", direct=True, port=24)),
+        ("[2001:DB8::1]:26", Hop("2001:db8::1", direct=True, port=26)),
+        ("[IPv6:2001:db8::1]", Hop("2001:db8::1", direct=True, port=25)),
+    ],
+)
+def test_a_next_hop_is_read_as_postfix_names_it(text: str, hop: Hop) -> None:
+    """With brackets it is the host itself, without them a domain; a port may follow; names become A-labels."""
+    assert hops.read(text) == hop
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "[mx.example.org",
+        "mx.example.org]",
+        "example.org:",
+        "example.org:0",
+        "example.org:65536",
+        "example.org:" + "9" * 5000,
+        "example.org:nosuch",
+        "2001:db8::1",
+        "192.0.2.1",
+        "a..example",
+        "-a.example",
+        "a-.example",
+        "a b.example",
+        "relay1.example, relay2.example",
+        "a" * 64 + ".example",
+        ".".join(["a" * 62] * 5),
+        "x\u2028.example",
+        "münchen_.example",
+    ],
+)
+def test_what_is_no_next_hop_is_refused(text: str) -> None:
+    """A text that Postfix could not deliver to is an error that quotes it."""
+    with pytest.raises(ValueError, match=r"not a|holds no|names no"):
+        hops.read(text)
+
+
+@given(st.text(max_size=300))
+def test_any_text_is_a_next_hop_or_a_value_error(text: str) -> None:
+    """Reading gives a host that can be asked for, or a ValueError."""
+    try:
+        hop = hops.read(text)
+    except ValueError:
+        return
+    assert hop.is_address or hops.is_host(hop.name)
+    assert 0 < hop.port < 65_536
