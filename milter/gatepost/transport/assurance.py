@@ -23,6 +23,8 @@ from gatepost.log import logger
 from gatepost.transport import policy_line
 from gatepost.transport.capability import Capability, Discovery, Method
 
+_DOUBT = "DANE is not known now, and MTA-STS must not override it (RFC 8461 section 2)"
+
 
 class Discoverers(Protocol):
     """Tells what DNS and the web say of a next hop, live or from a cache."""
@@ -86,7 +88,9 @@ def _demanded(row: Partner, discovery: Discovery | None) -> Method:
     if discovery is not None and row.tls == "dane":
         return _told(discovery.dane, f"the partner row {row.pattern} demands DANE")
     if discovery is not None and row.tls == "mta-sts":
-        method = discovery.sts if not discovery.dane.unknown else Method(assured=False, unknown=True)
+        in_doubt = discovery.sts.assured and discovery.dane.unknown
+        doubt = Method(assured=False, unknown=True, steps=(*discovery.sts.steps, _DOUBT))
+        method = doubt if in_doubt else discovery.sts
         return _told(method, f"the partner row {row.pattern} demands MTA-STS")
     try:
         policy = policy_line.of_partner(row).text
@@ -115,8 +119,7 @@ def _by_discovery(hop: str, found: Discovery) -> Capability:
         return Capability(hop, assured=True, by="dane", policy=found.dane.policy, steps=steps)
     steps = (*steps, *found.sts.steps)
     if found.dane.unknown:
-        told = "DANE is not known now, and MTA-STS must not override it (RFC 8461 section 2)"
-        return Capability(hop, assured=False, unknown=True, steps=(*steps, told))
+        return Capability(hop, assured=False, unknown=True, steps=(*steps, _DOUBT))
     if found.sts.assured:
         return Capability(hop, assured=True, by="mta-sts", policy=found.sts.policy, steps=steps)
     return Capability(hop, assured=False, unknown=found.sts.unknown, steps=steps)
