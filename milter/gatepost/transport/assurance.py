@@ -20,6 +20,7 @@ from typing import Protocol
 from gatepost.directory.partner import Partner, Partners
 from gatepost.errors import StorageError, cause
 from gatepost.log import logger
+from gatepost.transport import hop as hops
 from gatepost.transport import policy_line
 from gatepost.transport.capability import Capability, Discovery, Method
 
@@ -51,6 +52,10 @@ class Assurance:
     async def capability(self, hop: str) -> Capability:
         """Tell how TLS to a next hop is assured, as Postfix names it: `domain`, `[host]`, either with `:port`."""
         try:
+            hop = hops.normal(hop)
+        except ValueError as error:
+            return Capability(hop, assured=False, steps=(str(error),))
+        try:
             found = await asyncio.to_thread(self._partners.find_nexthop, hop)
         except StorageError as error:
             logger.warning("the partner table cannot be read", hop=hop, cause=cause(error))
@@ -70,14 +75,14 @@ def _by_partner(hop: str, rows: Sequence[Partner], discovery: Discovery | None) 
         *(step for one in judged for step in one.method.steps),
     )
     if any(not one.method.assured and not one.method.unknown for one in judged):
-        return Capability(hop, assured=False, steps=steps)
+        return Capability(hop, assured=False, by="partner", steps=steps)
     if any(one.method.unknown for one in judged):
-        return Capability(hop, assured=False, unknown=True, steps=steps)
+        return Capability(hop, assured=False, by="partner", unknown=True, steps=steps)
     policy = _together([one.method.policy for one in judged], hop)
     names = ", ".join(one.pattern for one in judged)
     if not policy:
         told = f"the partner rows {names} demand different TLS policies of {hop}, and no single one keeps all"
-        return Capability(hop, assured=False, steps=(*steps, told))
+        return Capability(hop, assured=False, by="partner", steps=(*steps, told))
     if len({one.method.policy for one in judged}) > 1:
         steps = (*steps, f"the partner rows {names} together demand: {policy}")
     return Capability(hop, assured=True, by="partner", policy=policy, steps=steps)

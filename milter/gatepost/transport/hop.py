@@ -54,6 +54,15 @@ def read(text: str) -> Hop:
     return Hop(name, direct=found["host"] is not None, port=port)
 
 
+def normal(text: str) -> str:
+    """Spell a next hop as tables and caches are asked for it, its port as given; raises ValueError."""
+    hop, found = read(text), _SPELLED.fullmatch(text.lower())
+    if found is None or hop.is_address:
+        return text.lower()
+    host = f"[{hop.name}]" if hop.direct else hop.name
+    return f"{host}:{found['port']}" if found["port"] else host
+
+
 def is_host(name: str) -> bool:
     """Tell whether a name in lower-case A-labels can be a host's, as Postfix sees it: `_` may stand in it."""
     return len(name) <= _MAX_NAME and _NAME.fullmatch(name) is not None

@@ -53,7 +53,8 @@ def ask(*rows: Partner, dane: Method = NO, sts: Method = NO, broken: bool = Fals
     assurance = Assurance(Rows(*rows, broken=broken), Found(dane, sts))
     answer = asyncio.run(assurance.capability("p.test"))
     assert not (answer.assured and answer.unknown)
-    assert bool(answer.policy) == bool(answer.by) == answer.assured
+    assert bool(answer.policy) == answer.assured
+    assert bool(answer.by) == (answer.assured or (any(row.tls for row in rows) and not broken))
     assert answer.steps
     assert json.loads(json.dumps(answer.as_json()))["hop"] == "p.test"
     return answer
@@ -125,7 +126,7 @@ def test_rows_that_demand_one_method(tls: str, dane: Method, sts: Method, policy
     """`dane` and `mta-sts` demand just that method, and another does not stand in for it."""
     answer = ask(Partner("p.test", tls=tls), dane=dane, sts=sts)
     assert (answer.policy, answer.unknown) == (policy, unknown)
-    assert answer.by == ("partner" if policy else "")
+    assert answer.by == "partner"
 
 
 def test_rows_that_share_a_next_hop() -> None:
@@ -185,3 +186,37 @@ def test_what_is_published_is_not_overstated() -> None:
     """A method that is not assured gives no policy, whatever text it carries."""
     answer = ask(dane=replace(NO, policy="dane-only"), sts=replace(NO, policy=STS_LINE))
     assert not answer.policy
+
+
+@pytest.mark.parametrize(
+    ("spelled", "asked"),
+    [
+        ("P.Test", "p.test"),
+        ("p.test.", "p.test"),
+        ("p.test:25", "p.test:25"),
+        ("[MX.P.test]:2525", "[mx.p.test]:2525"),
+        ("[IPv6:2001:DB8::1]", "[ipv6:2001:db8::1]"),
+        ("bücher.test", "xn--bcher-kva.test"),
+        ("[bücher.test]:25", "[xn--bcher-kva.test]:25"),
+    ],
+)
+def test_spelling_does_not_matter(spelled: str, asked: str) -> None:
+    """Rows and cache are asked for one spelling of a next hop; a row in A-labels counts for U-labels."""
+    seen = []
+
+    class Noted(Rows):
+        def find_nexthop(self, nexthop: str) -> tuple[Partner, ...]:
+            seen.append(nexthop)
+            return (Partner("p.test", tls="verify"),)
+
+    answer = asyncio.run(Assurance(Noted(), Found(NO, NO)).capability(spelled))
+    assert seen == [answer.hop] == [asked]
+    assert answer.assured
+
+
+@pytest.mark.parametrize("hop", ["", "a b", "p.test:0", "[", "p..test", "-"])
+def test_what_is_no_next_hop(hop: str) -> None:
+    """What is no next hop is assured by nothing, and no table is asked."""
+    answer = asyncio.run(Assurance(Rows(broken=True), Found(DANE, STS)).capability(hop))
+    assert (answer.assured, answer.unknown, answer.hop) == (False, False, hop)
+    assert answer.steps
