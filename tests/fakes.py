@@ -25,6 +25,7 @@ from gatepost.gateway.submission import Submission
 from gatepost.message.address import Address
 from gatepost.message.body import Body, MemoryBody
 from gatepost.message.transaction import Transaction
+from gatepost.transport.capability import Capability
 
 
 def opened(text: bytes, status: str, fingerprint: str = "") -> Opened:
@@ -40,6 +41,9 @@ class World:
     keys: dict[str, Key] = field(default_factory=dict)
     threads: set[bytes] = field(default_factory=set)
     aliases: dict[str, tuple[Destination, ...]] = field(default_factory=dict)
+    capabilities: dict[str, Capability] = field(default_factory=dict)  # by hop; else as the partner rows say
+    detours: dict[str, str] = field(default_factory=dict)  # by the recipient's domain
+    asked: list[str] = field(default_factory=list)  # next hops
     opens: dict[str, Opened] = field(default_factory=dict)  # by recipient
     faults: dict[str, Exception] = field(default_factory=dict)  # by the name of what happens
     happened: list[str] = field(default_factory=list)
@@ -79,6 +83,35 @@ class World:
 
     def resolve(self, recipient: Address) -> tuple[Destination, ...]:
         return self.aliases.get(recipient.text, (Destination(recipient),))
+
+    # ports: Capabilities, Routes
+
+    def begin(self, hop: str) -> "World.Told":
+        self.asked.append(hop)
+        rows = [row for row in self.partners.values() if row.tls and hop in {row.nexthop, row.pattern}]
+        by_rows = Capability(hop, bool(rows), by="partner" if rows else "", steps=("told by the partner rows",))
+        return World.Told(self.capabilities.get(hop, by_rows))
+
+    @dataclass(frozen=True)
+    class Told:
+        """A look-up that has ended."""
+
+        answer: Capability
+
+        def wait(self) -> Capability:
+            return self.answer
+
+    def route(self, question: tuple[Address, Address]) -> str:
+        self.happens("route")
+        return self.detours.get(question[1].domain, "")
+
+    def unknown(self, hop: str) -> None:
+        """Let nobody know whether mail can go there by TLS."""
+        self.capabilities[hop] = Capability(hop, assured=False, unknown=True, steps=("the resolver is silent",))
+
+    def assured(self, hop: str, by: str = "dane") -> None:
+        """Let mail go there by assured TLS."""
+        self.capabilities[hop] = Capability(hop, assured=True, by=by, policy="dane-only", steps=("TLSA records",))
 
     # ports: Encryption, Opener, Submitter, Records, Holder
 

@@ -54,6 +54,12 @@ class AliasError(GatepostError):
     temporary = True
 
 
+class RouteError(GatepostError):
+    """How the mail server routes an address cannot be told."""
+
+    temporary = True
+
+
 class CryptoError(GatepostError):
     """Encryption, decryption or sealing failed; nothing of the content was released."""
 

@@ -16,7 +16,7 @@ from gatepost.decision.view import View
 from gatepost.gateway.budget import Budget
 from gatepost.gateway.metrics import NoMetrics
 from gatepost.gateway.survey import Survey
-from gatepost.gateway.verdict import Accept, Discard, Reject, Verdict
+from gatepost.gateway.verdict import Accept, Discard, Reject, TempFail, Verdict
 from gatepost.message.address import Address
 from gatepost.message.body import MemoryBody
 from gatepost.message.edit import Append, Change, Form, Prepend
@@ -44,9 +44,9 @@ class Script:
         subject = _subject(transaction)
         if subject == "the survey fails":
             raise ValueError("a secret of the survey")
-        return Survey((), View("<>"), needs_body=subject != "no body", inside=True)
+        return Survey((), View("<>"), needs_body=subject != "no body", inside=True, hops=None)
 
-    def process(self, transaction: Transaction, _survey: Survey, budget: Budget) -> Verdict:
+    def process(self, transaction: Transaction, _survey: Survey, budget: Budget) -> Verdict:  # noqa: C901 - a script
         """Do what the subject says."""
         saw = Append(b"X-Saw", b" " + json.dumps(_saw(transaction)).encode())
         match _subject(transaction):
@@ -67,6 +67,8 @@ class Script:
                 return Discard()
             case "reject":
                 return Reject(("100% refused: Grüße", "line\r\nbreak"))
+            case "later":
+                return TempFail(("100% later: bob@plain.test", "line\r\nbreak"))
             case "edit":
                 edits = (
                     saw,

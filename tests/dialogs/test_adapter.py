@@ -180,6 +180,18 @@ class TestOneMessage:
         assert "5.7.1 100%% refused: Gr??e" in answers[0][1]["text"]
         assert "line  break" in answers[0][1]["text"]
 
+    def test_put_off(self, milter: Milter) -> None:
+        """What is put off is told by 451 4.4.3, each recipient and why, and in one line of the log."""
+        with dialog(milter.path) as talk:
+            talk.connect()
+            answers = talk.message(b"later")
+
+        assert _letters(answers) == "y"
+        assert answers[0][1]["smtpcode"] == "451"
+        assert "4.4.3 100%% later: bob@plain.test" in answers[0][1]["text"]
+        assert "line  break" in answers[0][1]["text"]
+        assert milter.log().count("100% later: bob@plain.test") == 1
+
     def test_sign_of_life(self, milter: Milter) -> None:
         """While a message takes long, the mail server is told that work goes on."""
         with dialog(milter.path) as talk:

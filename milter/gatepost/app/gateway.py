@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from gatepost import secrets
+from gatepost.app.capabilities import capabilities_of
 from gatepost.app.keys import key_client_of, pool_of
 from gatepost.app.monitoring import Monitor
 from gatepost.app.store import host_of, open_database, quarantine_of, site_of
@@ -33,6 +34,7 @@ from gatepost.gateway.gateway import Gateway
 from gatepost.gateway.holding import Holding
 from gatepost.gateway.journal import Journal
 from gatepost.gateway.metrics import CountedSubmitter
+from gatepost.gateway.next_hops import Routes
 from gatepost.gateway.notices import Notices
 from gatepost.gateway.protection import Protection
 from gatepost.gateway.rehearsal import rehearse
@@ -45,10 +47,11 @@ from gatepost.message.address import Address
 from gatepost.message.direction import Site
 from gatepost.message.transaction import Client
 from gatepost.mta.postfix.aliases import PostfixAliases
+from gatepost.mta.postfix.routes import PostfixRoutes
 from gatepost.mta.reinjection import Listener, Reinjection
 from gatepost.settings import Settings
 
-_ALIAS_SECONDS = 60.0
+_POSTFIX_SECONDS = 60.0
 
 
 def aliases_of(
@@ -62,13 +65,20 @@ def aliases_of(
 
     def resolver(*, expanded: bool) -> Cache[Address, tuple[Destination, ...]]:
         tables = PostfixAliases(settings.postfix.config_directory, expanded=expanded)
-        return Cache(counted(Resolver(tables, site.is_internal)), seconds=_ALIAS_SECONDS)
+        return Cache(counted(Resolver(tables, site.is_internal)), seconds=_POSTFIX_SECONDS)
 
     return Aliases(
         resolver(expanded=False),
         site.is_internal,
         parts=not releasing,
         behind=resolver(expanded=True) if settings.gateway.aliases == "expanded" else None,
+    )
+
+
+def routes_of(settings: Settings, *, monitor: Monitor) -> Routes:
+    """Wire what asks for Postfix's routing; answers are remembered for a minute."""
+    return Cache(
+        monitor.look_ups.counted(PostfixRoutes(settings.postfix.config_directory)), seconds=_POSTFIX_SECONDS
     )
 
 
@@ -92,6 +102,8 @@ def gateway_of(
         threads=SqlThreads(database),
         encryptor=pool.encryptor,
         min_trust=Trust[settings.keys.min_trust.upper()],
+        capabilities=capabilities_of(settings),
+        routes=routes_of(settings, monitor=monitor),
     )
     arrivals = Arrivals(
         authserv_id=settings.authserv_id,

@@ -42,6 +42,7 @@ class Treatment(StrEnum):
     PICKUP = "pickup"
     QUARANTINE = "quarantine"
     REJECT = "reject"
+    TEMPFAIL = "tempfail"  # the whole message is put off, as for REJECT it is refused
 
 
 ENCRYPTING = frozenset({Treatment.OPENPGP, Treatment.SMIME, Treatment.PDF, Treatment.SECUREDOC, Treatment.PICKUP})

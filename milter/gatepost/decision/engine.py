@@ -6,7 +6,8 @@ Pure: no I/O, no clock; the same values give the same plan, and every step leave
 - The strictest of all demands wins; their order means nothing. For internal and incoming recipients only
   quarantine and reject count; in transit nothing is demanded.
 - Rules that detect come second: they judge what would leave unprotected.
-- What is not known counts as if it held: an unknown never lowers protection.
+- What is not known counts as if it held: an unknown never lowers protection. Where no rung is usable and nobody
+  knows of one whether it is, the whole message is put off.
 """
 
 from collections.abc import Iterable, Sequence
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 from gatepost.decision.copies import shared
 from gatepost.decision.demand import Demand, Treatment
 from gatepost.decision.facts import RecipientFacts
-from gatepost.decision.ladder import Ladders, choose, climb
+from gatepost.decision.ladder import Ladders, Step, choose, climb
 from gatepost.decision.plan import Answer, Judgement, Plan
 from gatepost.decision.rules import Rule, RuleSet
 from gatepost.decision.view import View
@@ -61,12 +62,34 @@ def may_demand(view: View, facts: RecipientFacts, rules: RuleSet) -> bool:
     least = _LEAST.get(facts.direction)
     if least is None:
         return False
-    if facts.direction is Direction.OUT and (facts.thread or _standing(facts) is not Demand.NONE):
+    if facts.direction is Direction.OUT and _standing(view, facts)[0] is not Demand.NONE:
         return True
     return any(
         rule.demand >= least and not rule.pilot and rule.condition.holds(view, facts) is not False
         for rule in rules.rules
     )
+
+
+def may_take_tls(view: View, facts: RecipientFacts, rules: RuleSet, ladders: Ladders) -> bool:
+    """
+    Tell whether the recipient's copy may come to go over TLS: what may be demanded, a ladder with `tls` may meet.
+
+    Used before the body is there: a False means that nobody need be asked about the next hop.
+    """
+    if facts.direction is not Direction.OUT:
+        return False
+    demands = {_standing(view, facts)[0]}
+    named = []
+    for rule in rules.rules:
+        holds = None if rule.pilot else rule.condition.holds(view, facts)
+        if rule.pilot or holds is False:
+            continue
+        if holds and (rule.demand > Demand.ENCRYPT or not rule.tls_protects):
+            return False
+        demands.add(rule.demand)
+        named += [rule.ladder] if rule.ladder else []
+    chosen = [choose((), one, facts, ladders) for one in demands & {Demand.TLS, Demand.ENCRYPT}]
+    return any(Treatment.TLS in ladder for ladder in (*named, *chosen))
 
 
 def demand_of(view: View, facts: RecipientFacts, rules: RuleSet) -> Demanded:
@@ -87,6 +110,8 @@ def decide(
     judgements = tuple([_judge(view, each, rules, ladders, no_rung) for each in facts])
     if any(judgement.treatment is Treatment.REJECT for judgement in judgements):
         return Plan(Answer.REJECT, judgements, ())
+    if any(judgement.treatment is Treatment.TEMPFAIL for judgement in judgements):
+        return Plan(Answer.TEMPFAIL, judgements, ())
     copies = shared(view, judgements, rules.tags)
     stays = any(copy.in_place for copy in copies)
     return Plan(Answer.ACCEPT if stays else Answer.DISCARD, judgements, copies)
@@ -147,12 +172,8 @@ def _demanded(view: View, facts: RecipientFacts, rules: Iterable[Rule]) -> Deman
             demand = max(demand, rule.demand)
     mark = any(rule.mark and rule.demand is not Demand.NONE for rule in matching)
     if facts.direction is Direction.OUT:
-        standing = _standing(facts)
-        if standing is not Demand.NONE and facts.partner is not None:
-            reasons.append(f"partner {facts.partner.pattern} demands {standing.word}")
-        if facts.thread:
-            reasons.append("the conversation was protected: demands encrypt")
-            standing = max(standing, Demand.ENCRYPT)
+        standing, why = _standing(view, facts)
+        reasons += why
         demand = max(demand, standing)
         mark = mark or facts.thread
     if demand is Demand.NONE:
@@ -160,8 +181,19 @@ def _demanded(view: View, facts: RecipientFacts, rules: Iterable[Rule]) -> Deman
     return Demanded(demand, tuple(matching), tuple(reasons), mark)
 
 
-def _standing(facts: RecipientFacts) -> Demand:
-    return Demand.NONE if facts.partner is None else Demand.of(facts.partner.demand)
+def _standing(view: View, facts: RecipientFacts) -> tuple[Demand, list[str]]:
+    """Tell what is demanded for an outside recipient whatever the rules say, and why."""
+    demand = Demand.NONE if facts.partner is None else Demand.of(facts.partner.demand)
+    reasons = []
+    if demand is not Demand.NONE and facts.partner is not None:
+        reasons.append(f"partner {facts.partner.pattern} demands {demand.word}")
+    if facts.thread:
+        reasons.append("the conversation was protected: demands encrypt")
+        demand = max(demand, Demand.ENCRYPT)
+    if view.requiretls:
+        reasons.append("the sender asked for REQUIRETLS: demands tls")
+        demand = max(demand, Demand.TLS)
+    return demand, reasons
 
 
 def _treated(
@@ -183,6 +215,13 @@ def _treated(
         refused=Treatment.TLS if doubting else None,
         why=f"rule {doubting.name!r} says that TLS does not protect it" if doubting else "",
     )
-    if step.treatment is None or step.rung is None:
-        return _Outcome(no_rung, (*step.reasons, f"no rung is usable: {no_rung}"))
-    return _Outcome(step.treatment, step.reasons, step.rung.keys, step.rung.nexthop)
+    return _taken(step, no_rung)
+
+
+def _taken(step: Step, no_rung: Treatment) -> _Outcome:
+    if step.treatment is not None and step.rung is not None:
+        return _Outcome(step.treatment, step.reasons, step.rung.keys, step.rung.nexthop)
+    if step.unknown:
+        why = f"no rung is usable now, and {' or '.join(step.unknown)} may be later: the message is put off"
+        return _Outcome(Treatment.TEMPFAIL, (*step.reasons, why))
+    return _Outcome(no_rung, (*step.reasons, f"no rung is usable: {no_rung}"))

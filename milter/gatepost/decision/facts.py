@@ -17,13 +17,15 @@ class Rung:
     """
     Whether one recipient can take one treatment, and why or why not.
 
-    `keys` for `openpgp` and `smime`: encrypt to all of them; `nexthop` for `tls`: where the copy goes.
+    `unknown` tells that nobody knows now whether it can: a later try may find it usable. `keys` for `openpgp` and
+    `smime`: encrypt to all of them; `nexthop` for `tls`: where the copy goes.
     """
 
     usable: bool
     reason: str
     keys: tuple[Key, ...] = ()
     nexthop: str = ""
+    unknown: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,11 +32,16 @@ class Ladders:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """The rung that was taken, if one was, and why it was this one."""
+    """
+    The rung that was taken, if one was, and why it was this one.
+
+    `unknown` names those passed over of which nobody knows now whether they are usable.
+    """
 
     treatment: Treatment | None
     rung: Rung | None
     reasons: tuple[str, ...]
+    unknown: tuple[str, ...] = ()
 
 
 def choose(
@@ -57,6 +62,7 @@ def choose(
 def climb(ladder: Iterable[str], facts: RecipientFacts, refused: Treatment | None, why: str) -> Step:
     """Take the first rung that is configured and usable; `refused` is passed over for the reason `why`."""
     reasons: list[str] = []
+    unknown: list[str] = []
     for word in ladder:
         if word not in PROTECTING:
             reasons.append(f"{word}: protects nothing")
@@ -71,4 +77,5 @@ def climb(ladder: Iterable[str], facts: RecipientFacts, refused: Treatment | Non
             return Step(treatment, rung, (*reasons, f"{word}: {rung.reason}"))
         else:
             reasons.append(f"{word}: {rung.reason}")
-    return Step(None, None, tuple(reasons))
+            unknown += [word] if rung.unknown else []
+    return Step(None, None, tuple(reasons), tuple(unknown))

@@ -17,6 +17,7 @@ class Answer(StrEnum):
     ACCEPT = "accept"
     DISCARD = "discard"
     REJECT = "reject"
+    TEMPFAIL = "tempfail"
 
 
 @dataclass(frozen=True, slots=True)

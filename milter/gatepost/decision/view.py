@@ -21,7 +21,8 @@ class View:
     `sender` is the envelope sender in lower case, `<>` for the null sender. `tags` holds the subject tags that
     were found, as configured. `outside` counts the recipients with direction out. `size` is in octets, header
     and body. `finds` gives the number of finds of each detector. `encrypted` tells that the message is truly
-    encrypted already: computed from packets, never from a label.
+    encrypted already: computed from packets, never from a label. `requiretls` tells that the sender asked for
+    verified TLS on the whole way (RFC 8689 section 2).
     """
 
     sender: str
@@ -33,6 +34,7 @@ class View:
     size: int | None = None
     finds: Mapping[str, int] | None = None
     encrypted: bool = False
+    requiretls: bool = False
     _headers: dict[bytes, tuple[str, ...]] = field(default_factory=dict, compare=False, repr=False)
 
     @classmethod
@@ -59,6 +61,7 @@ class View:
             size=_octets(transaction) if complete else None,
             finds=finds,
             encrypted=encrypted,
+            requiretls=transaction.requiretls,
         )
 
     def completed(self, transaction: Transaction) -> "View":
@@ -73,6 +76,7 @@ class View:
             size=_octets(transaction),
             finds=self.finds,
             encrypted=self.encrypted,
+            requiretls=self.requiretls,
             _headers=self._headers,
         )
 

@@ -8,7 +8,7 @@ lost and nothing leaves in clear; the client's next try finishes what the journa
 """
 
 import time
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import replace
 
 from gatepost.decision import engine
@@ -23,19 +23,21 @@ from gatepost.gateway.arrival import Arrivals
 from gatepost.gateway.budget import Budget
 from gatepost.gateway.despatch import Despatch, Outgoing
 from gatepost.gateway.journal import Attempt, Journal
+from gatepost.gateway.next_hops import NextHops
 from gatepost.gateway.protection import Protection
 from gatepost.gateway.report import Returned, is_report
 from gatepost.gateway.resume import Rungs, rest_of
 from gatepost.gateway.survey import Survey, Surveyor
-from gatepost.gateway.verdict import Reject, Verdict
+from gatepost.gateway.verdict import Reject, TempFail, Verdict
 from gatepost.message import address
 from gatepost.message.address import Address
 from gatepost.message.direction import Direction, Site
-from gatepost.message.transaction import Transaction
+from gatepost.message.transaction import Recipient, Transaction
 
 _PATIENCE = 90.0  # seconds to decide where nobody waits
 _ROUTED = frozenset("%!@")
 _CAME_IN = frozenset({Direction.IN, Direction.TRANSIT})
+_STOPPING = frozenset({Treatment.REJECT, Treatment.TEMPFAIL})  # the whole message
 
 
 class Gateway:
@@ -100,7 +102,24 @@ class Gateway:
                 for one in facts
             )
         )
-        return Survey(facts, view, needs_body, inside, demanded)
+        return Survey(
+            facts, view, needs_body, inside, self._next_hops(transaction, view, facts, demanded), demanded
+        )
+
+    def _next_hops(
+        self, transaction: Transaction, view: View, facts: Iterable[RecipientFacts], demanded: Container[Recipient]
+    ) -> NextHops:
+        """Ask about the next hops of those who may take TLS, and of no others."""
+        hops = self._surveyor.next_hops(transaction)
+        for one in facts:
+            tied = one.recipient.tied  # takes no treatment
+            if (
+                one.recipient in demanded
+                and not tied
+                and engine.may_take_tls(view, one, self._rules, self._ladders)
+            ):
+                hops.begin(one)
+        return hops
 
     def plan(self, transaction: Transaction, survey: Survey) -> Plan:
         """Decide, without doing anything."""
@@ -113,7 +132,7 @@ class Gateway:
         if uncut:
             facts = tuple(replace(one, thread=True) for one in facts)
         known = [
-            self._surveyor.with_rungs(one)
+            self._with_rungs(one, survey.hops, budget)
             if one.direction is Direction.OUT and (uncut or one.recipient in survey.demanded)
             else one
             for one in facts
@@ -121,6 +140,10 @@ class Gateway:
         if any(one.rungs for one in known) and self._arrivals.is_encrypted(transaction, budget):
             view = replace(view, encrypted=True)
         return engine.decide(view, known, self._rules, self._ladders, self._no_rung)
+
+    def _with_rungs(self, facts: RecipientFacts, hops: NextHops, budget: Budget) -> RecipientFacts:
+        budget.tick()
+        return self._surveyor.with_rungs(facts, hops)
 
     def process(self, transaction: Transaction, survey: Survey, budget: Budget) -> Verdict:
         """Decide about one message and carry it out up to the edits of the original."""
@@ -136,6 +159,8 @@ class Gateway:
             if plan.answer is Answer.REJECT:
                 self._despatch.record(transaction, plan, started=started, answer="reject")
                 return Reject(self._refusal(transaction, plan))
+            if plan.answer is Answer.TEMPFAIL:
+                return TempFail(self._delay(transaction, plan))
             outgoing = self._outgoing(transaction, plan, returned, budget, inside=survey.inside)
             return self._despatch.send(
                 transaction, plan, outgoing, budget, attempt, started=started, envelope=envelope
@@ -143,14 +168,14 @@ class Gateway:
 
     def _rungs(self, survey: Survey) -> Rungs:
         facts = {one.recipient: one for one in survey.facts}
-        return lambda recipient: self._surveyor.with_rungs(facts[recipient]).rungs
+        return lambda recipient: self._surveyor.with_rungs(facts[recipient], survey.hops).rungs
 
     def release(self, transaction: Transaction, budget: Budget, attempt: Attempt) -> tuple[Judgement, ...]:
         """
         Send a message that was held to every recipient whose copy may leave; gives what was decided for each.
 
         Who got a copy by an earlier try gets none; that is recorded now, as that try could not. The rules must be
-        those for a release, and `no_rung` quarantine. Who is judged `reject` holds up no other.
+        those for a release, and `no_rung` quarantine. Who is judged `reject` or `tempfail` holds up no other.
         """
         asked = set(transaction.recipients)
         earlier = tuple(one for one in attempt.submitted() if one.recipient in asked)
@@ -171,12 +196,12 @@ class Gateway:
         transaction = replace(transaction, recipients=tuple(one.recipient for one in survey.facts))
         returned = self._surveyor.returned(transaction, inside=survey.inside)
         plan = self._plan(transaction, survey, returned, budget)
-        refused = tuple(one for one in plan.judgements if one.treatment is Treatment.REJECT)
-        if refused:
-            left = tuple(one.recipient for one in plan.judgements if one.treatment is not Treatment.REJECT)
+        staying = tuple(one for one in plan.judgements if one.treatment in _STOPPING)
+        if staying:
+            left = tuple(one.recipient for one in plan.judgements if one.treatment not in _STOPPING)
             if not left:
-                return refused
-            return refused + self._release(replace(transaction, recipients=left), budget, attempt)
+                return staying
+            return staying + self._release(replace(transaction, recipients=left), budget, attempt)
         outgoing = self._outgoing(transaction, plan, returned, budget, inside=survey.inside)
         self._despatch.release(transaction, plan, outgoing, budget, attempt, started=started)
         return plan.judgements
@@ -228,6 +253,16 @@ class Gateway:
             "The message was sent to nobody, because it may not leave as it is:",
             *(f"{one.recipient.address.text}: {one.reasons[-1]}" for one in refused),
             "Leave these recipients out, or ask your postmaster how to write to them",
+        )
+
+    def _delay(self, transaction: Transaction, plan: Plan) -> tuple[str, ...]:
+        """Name each recipient for whom the message waits, and why; an outside client learns the fact alone."""
+        if not self._site.is_inside(transaction.client):
+            return ("The message cannot be taken now, try again later",)
+        waiting = [one for one in plan.judgements if one.treatment is Treatment.TEMPFAIL]
+        return (
+            "The message was sent to nobody yet, try again later:",
+            *(f"{one.recipient.address.text}: {'; '.join(one.reasons)}" for one in waiting),
         )
 
     def prove_alive(self) -> None:

@@ -35,7 +35,8 @@ _CAUSES: dict[type[GatepostError], str] = {
     AddressError: "address",
     DirectoryError: "storage",
 }
-CAUSES = tuple(dict.fromkeys((*_CAUSES.values(), "internal")))
+UNKNOWN = "unknown"  # no rung was usable, and of one nobody knew whether it is
+CAUSES = tuple(dict.fromkeys((*_CAUSES.values(), UNKNOWN, "internal")))
 
 
 class Metrics(Protocol):

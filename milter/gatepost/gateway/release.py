@@ -26,7 +26,7 @@ from gatepost.message.address import Address
 from gatepost.message.transaction import Recipient, Transaction
 from gatepost.vault.held import Held, Quarantine
 
-_STAYS = frozenset({Treatment.QUARANTINE, Treatment.REJECT})
+_STAYS = frozenset({Treatment.QUARANTINE, Treatment.REJECT, Treatment.TEMPFAIL})
 
 
 class DataKeys(Protocol):
@@ -43,7 +43,7 @@ class Outbound(Protocol):
         """
         Decide again and submit every copy that may leave and did not leave by an earlier try.
 
-        Gives a judgement for each recipient; those judged `quarantine` or `reject` did not get a copy.
+        Gives a judgement for each recipient; those judged `quarantine`, `reject` or `tempfail` did not get one.
         """
 
 

@@ -3,8 +3,9 @@ Resuming: what is left to do of a plan that an earlier try began.
 
 The stored plan decides, whatever rules and tables say by now: treatment, next hop, keys by fingerprint. Where a
 recipient can no longer be treated so (a key is gone), that recipient alone is decided again, never weaker: a
-decision that demands less, protects less or refuses the message holds the copy instead. Those to whom the site's
-aliases lead only now are decided by today's rules.
+decision that demands less, protects less or refuses the message holds the copy instead, and one that cannot be
+made now puts the message off once more. What was to go over TLS goes so even if nobody knows today whether it can:
+at delivery the transport asks again. Those to whom the site's aliases lead only now are decided by today's rules.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -39,6 +40,8 @@ def rest_of(entry: Entry, anew: Plan, rungs: Rungs) -> Plan:
         elif now is not None:
             changed.append(_never_weaker(before, now))
     changed += [_unrefused(one) for one in today.values()]  # where aliases lead elsewhere by now
+    if any(one.treatment is Treatment.TEMPFAIL for one in changed):
+        return Plan(Answer.TEMPFAIL, (*judgements, *left, *changed), ())
     copies = [copy for before in entry.plan.copies if (copy := _reduced(before, left)) is not None]
     copies += [copy_of([one], in_place=False) for one in changed]
     answer = Answer.ACCEPT if any(copy.in_place for copy in copies) else Answer.DISCARD
@@ -67,7 +70,7 @@ def _as_before(before: Judgement, now: Judgement, rungs: Rungs) -> Judgement | N
     if before.treatment not in PROTECTING:
         return replace(before, recipient=now.recipient)
     rung = rungs(now.recipient).get(before.treatment)
-    if rung is None or not rung.usable or rung.nexthop != before.nexthop:
+    if rung is None or not (rung.usable or rung.unknown) or rung.nexthop != before.nexthop:
         return None
     today = {key.fingerprint: key for key in rung.keys}
     wanted = [key.fingerprint for key in before.keys]
@@ -77,6 +80,8 @@ def _as_before(before: Judgement, now: Judgement, rungs: Rungs) -> Judgement | N
 
 
 def _never_weaker(before: Judgement, now: Judgement) -> Judgement:
+    if now.treatment is Treatment.TEMPFAIL:
+        return now
     protects = now.treatment in PROTECTING or before.treatment is Treatment.PASS
     reason = f"{before.treatment} is not possible any more: decided again"
     if protects and now.demand >= before.demand:

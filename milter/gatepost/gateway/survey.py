@@ -1,7 +1,8 @@
 """
 The survey: what the directory knows about a message's recipients, gathered once, at the end of the header.
 
-Partner rows and threads are asked for every message; keys only where something is demanded or may be.
+Partner rows and threads are asked for every message; next hops and keys only where something is demanded or may
+be.
 """
 
 from collections.abc import Iterable
@@ -17,11 +18,13 @@ from gatepost.directory.thread import Sent, Threads, hashed
 from gatepost.errors import CryptoError
 from gatepost.gateway import report
 from gatepost.gateway.aliases import Aliases
+from gatepost.gateway.next_hops import NextHops, Routes
 from gatepost.message.address import Address
 from gatepost.message.direction import BEHIND, Direction, Site
 from gatepost.message.field import Field
 from gatepost.message.message_id import named_in
 from gatepost.message.transaction import Recipient, Transaction
+from gatepost.transport.capability import Capabilities
 
 _THREAD_FIELDS = frozenset({b"message-id", b"in-reply-to", b"references", b"resent-message-id"})
 _MOST_IDS = 100  # References of a long thread; the latest matter most
@@ -33,13 +36,15 @@ class Survey:
     """
     What is known of one message at the end of its header; `needs_body` tells the milter to take the body.
 
-    `inside` tells where the client is. `demanded` holds the recipients for whom something is or may be demanded.
+    `inside` tells where the client is. `demanded` holds the recipients for whom something is or may be demanded;
+    `hops` waits for what was asked about their next hops.
     """
 
     facts: tuple[RecipientFacts, ...]
     view: View
     needs_body: bool
     inside: bool
+    hops: NextHops
     demanded: frozenset[Recipient] = frozenset()
 
 
@@ -56,6 +61,8 @@ class Surveyor:
         threads: Threads,
         encryptor: Encryptor,
         min_trust: Trust,
+        capabilities: Capabilities,
+        routes: Routes,
     ) -> None:
         self._site = site
         self._aliases = aliases
@@ -64,6 +71,8 @@ class Surveyor:
         self._threads = threads
         self._encryptor = encryptor
         self._min_trust = min_trust
+        self._capabilities = capabilities
+        self._routes = routes
 
     def facts(self, transaction: Transaction, *, inside: bool) -> tuple[RecipientFacts, ...]:
         """
@@ -112,12 +121,16 @@ class Surveyor:
         found = message_ids(fields)
         return bool(found) and self._threads.known(found)
 
-    def with_rungs(self, facts: RecipientFacts) -> RecipientFacts:
-        """Add what each treatment can do for this recipient."""
+    def next_hops(self, transaction: Transaction) -> NextHops:
+        """Give the next hops of a message, none asked about yet."""
+        return NextHops(self._capabilities, self._routes, transaction.sender)
+
+    def with_rungs(self, facts: RecipientFacts, hops: NextHops) -> RecipientFacts:
+        """Add what each treatment can do for this recipient; waits for what is said of the next hop."""
         address = facts.recipient.address
         if facts.recipient.tied:
             return replace(facts, rungs=dict.fromkeys(PROTECTING, _NO_RUNG_FOR_TIED))
-        rungs = {Treatment.OPENPGP: self._openpgp(address), Treatment.TLS: _tls(address, facts.partner)}
+        rungs = {Treatment.OPENPGP: self._openpgp(address), Treatment.TLS: hops.rung(facts)}
         return RecipientFacts(facts.recipient, facts.direction, facts.partner, facts.thread, rungs)
 
     def _openpgp(self, address: Address) -> Rung:
@@ -140,16 +153,6 @@ class Surveyor:
             return self._encryptor.read(key.certificate)[0].refusal
         except CryptoError as error:
             return str(error)
-
-
-def _tls(address: Address, partner: Partner | None) -> Rung:
-    if partner is None or not partner.tls:
-        return Rung(False, "no TLS policy in the partner table")
-    if partner.tls != "verify" and not partner.tls.startswith("fingerprint:"):
-        return Rung(False, f"{partner.tls} is not served yet")
-    return Rung(
-        True, f"partner {partner.pattern} has TLS {partner.tls}", nexthop=partner.nexthop or address.domain
-    )
 
 
 def message_ids(fields: Iterable[Field]) -> tuple[bytes, ...]:

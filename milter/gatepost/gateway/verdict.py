@@ -33,4 +33,11 @@ class Reject:
     lines: tuple[str, ...]
 
 
-Verdict = Accept | Discard | Reject
+@dataclass(frozen=True, slots=True)
+class TempFail:
+    """Put off: 451 4.4.3 with `lines` telling each recipient for whom it waits, and why."""
+
+    lines: tuple[str, ...]
+
+
+Verdict = Accept | Discard | Reject | TempFail

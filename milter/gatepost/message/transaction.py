@@ -54,6 +54,11 @@ class Transaction:
     queue_id: str = ""
 
     @property
+    def requiretls(self) -> bool:
+        """Whether the sender asked for verified TLS on the whole way (MAIL parameter, RFC 8689 section 2)."""
+        return any(parameter.upper() == "REQUIRETLS" for parameter in self.parameters)
+
+    @property
     def message_ids(self) -> tuple[str, ...]:
         """Every Message-ID that it bears, with angle brackets: one, but for messages of a careless make."""
         return named_in(named(self.fields, b"message-id"))

@@ -20,9 +20,9 @@ import Milter
 
 from gatepost.errors import AddressError, ConfigError, cause
 from gatepost.gateway.budget import Budget
-from gatepost.gateway.metrics import Metrics, word_of
+from gatepost.gateway.metrics import UNKNOWN, Metrics, word_of
 from gatepost.gateway.survey import Survey
-from gatepost.gateway.verdict import Accept, Discard, Reject, Verdict
+from gatepost.gateway.verdict import Accept, Discard, Reject, TempFail, Verdict
 from gatepost.log import logger
 from gatepost.message import address
 from gatepost.message.address import Address
@@ -227,6 +227,11 @@ class Session(Milter.Base):  # type: ignore[misc] # pymilter has no types
             case Reject(lines=lines):
                 self.setreply("550", "5.7.1", *(_reply_line(line) for line in lines[:_REPLY_LINES]))
                 return int(Milter.REJECT)
+            case TempFail(lines=lines):
+                logger.warning("tempfail", queue_id=self._macro("i"), cause="; ".join(lines))
+                self._metrics.put_off(UNKNOWN)
+                self.setreply("451", "4.4.3", *(_reply_line(line) for line in lines[:_REPLY_LINES]))
+                return int(Milter.TEMPFAIL)
 
     def _refuse(self, enhanced: str, text: str, recipient: bytes) -> int:
         named = recipient.decode("ascii", "backslashreplace")

@@ -11,7 +11,7 @@ from tests.fakes import FakeCertificates, FakeJournal, FakeKeys, World, opened
 
 from gatepost.decision.demand import Treatment
 from gatepost.decision.ladder import Ladders
-from gatepost.decision.plan import Judgement
+from gatepost.decision.plan import Answer, Judgement, Plan
 from gatepost.decision.reader import read_rules
 from gatepost.directory.key import Trust
 from gatepost.directory.thread import hashed
@@ -26,7 +26,7 @@ from gatepost.gateway.notices import Notice, Notices
 from gatepost.gateway.protection import Protection
 from gatepost.gateway.survey import Surveyor
 from gatepost.gateway.telling import Telling
-from gatepost.gateway.verdict import Accept, Discard, Reject, Verdict
+from gatepost.gateway.verdict import Accept, Discard, Reject, TempFail, Verdict
 from gatepost.message import address
 from gatepost.message.address import Address
 from gatepost.message.body import MemoryBody
@@ -66,6 +66,8 @@ def gateway(world: World, tmp_path: Path) -> Build:
             threads=world,
             encryptor=FakeCertificates(),
             min_trust=Trust.WKD,
+            capabilities=world,
+            routes=world.route,
         )
         return Gateway(
             site=SITE,
@@ -384,6 +386,128 @@ class TestSurvey:
         survey = gateway(rule('direction = "out", recipients_over = 1')).survey(message(*recipients))
 
         assert demanded == len(survey.demanded)
+
+
+TLS_RULE = """[[rule]]
+name = "on its way"
+when = { direction = "out" }
+demand = "tls"
+"""
+
+
+class TestLookUps:
+    def test_they_begin_at_the_end_of_the_header(self, world: World, gateway: Build) -> None:
+        """Who may take TLS is asked about while the body comes, each next hop once, and nobody else."""
+        world.partner("row.test", tls="verify", nexthop="[mx.row.test]")
+        built = gateway(TLS_RULE)
+
+        built.survey(message("a@dane.test", "b@dane.test", "c@row.test", "d@hosp.test"))
+
+        assert world.asked == ["dane.test", "[mx.row.test]"]
+
+    def test_ordinary_mail_makes_none(self, world: World, gateway: Build) -> None:
+        """What nothing asks to protect tells no stranger whom we write to."""
+        processed(gateway(), message("bob@plain.test"))
+
+        assert world.asked == []
+
+    def test_a_message_that_never_ends_waits_for_nothing(self, world: World, gateway: Build) -> None:
+        """An aborted message leaves its questions behind: nobody waits for them."""
+        world.capabilities["dane.test"] = None  # type: ignore[assignment] # to wait for it would fail
+
+        gateway(TLS_RULE).survey(message("a@dane.test"))
+
+        assert world.asked == ["dane.test"]
+
+    def test_assured_goes_by_tls(self, world: World, gateway: Build) -> None:
+        """A domain without a row takes TLS that DANE or MTA-STS assures, at its own mail hosts."""
+        world.assured("dane.test")
+        alone = message("bob@dane.test")
+
+        route = named(in_place(processed(gateway(TLS_RULE), alone), alone), b"gatepost-route")
+
+        assert [b" dane.test"] == [one.value for one in route]
+
+    def test_unknown_puts_the_whole_message_off(self, world: World, gateway: Build) -> None:
+        """Nothing is sent, held or noted; the client is told for whom it waits, and why, and comes again."""
+        world.unknown("dane.test")
+        world.key("keyed.test")
+        built = gateway(TLS_RULE)
+        asked = message("bob@dane.test", "ann@keyed.test", "carol@hosp.test")
+
+        verdict = processed(built, asked)
+
+        assert isinstance(verdict, TempFail)
+        assert "bob@dane.test: " in verdict.lines[1]
+        assert "the resolver is silent" in verdict.lines[1]
+        assert not any("keyed" in line or "carol" in line for line in verdict.lines)
+        assert (world.submitted, world.held, world.rows, world.events) == ([], [], [], [])
+        assert not {"journal add", "journal save"} & set(world.happened)
+
+    def test_the_next_try_is_decided_anew(self, world: World, gateway: Build) -> None:
+        """Once the resolver answers, the message goes; nothing of the first try stands in its way."""
+        world.unknown("dane.test")
+        built = gateway(TLS_RULE)
+        asked = message("bob@dane.test", "carol@hosp.test")
+        processed(built, asked)
+
+        world.assured("dane.test")
+
+        assert isinstance(processed(built, asked), Accept)
+        assert world.submitted[0].tls_route
+
+    def test_what_was_decided_goes_though_nobody_knows_now(self, world: World, gateway: Build) -> None:
+        """A retry finishes the plan of the first try: the TLS route asks again at delivery."""
+        world.assured("dane.test")
+        built = gateway(TLS_RULE)
+        asked = message("bob@dane.test", "carol@hosp.test")
+        world.faults["submit"] = DeliveryError("not now")
+        with pytest.raises(DeliveryError):
+            processed(built, asked)
+
+        world.faults.clear()
+        world.unknown("dane.test")
+
+        assert isinstance(processed(built, asked), Accept)
+        assert [one.address.text for one in world.submitted[0].recipients] == ["bob@dane.test"]
+        assert world.submitted[0].tls_route
+
+    def test_an_outsider_learns_the_fact_alone(self, gateway: Build) -> None:
+        """Only an inside client is told who waits for what."""
+        plan = Plan(Answer.TEMPFAIL, (), ())
+        built = gateway()
+
+        assert built._delay(message("bob@hosp.test", client=OUTSIDE), plan) == (
+            "The message cannot be taken now, try again later",
+        )
+
+    def test_requiretls_travels_with_every_copy(self, world: World, gateway: Build) -> None:
+        """Who asked for verified TLS on the whole way gets it, and each copy asks the next server for it."""
+        world.assured("dane.test")
+        world.key("keyed.test")
+        asked = message("bob@dane.test", "ann@keyed.test", "carol@hosp.test", parameters=("REQUIRETLS",))
+
+        processed(gateway(), asked)
+
+        assert {(one.tls_route, one.parameters) for one in world.submitted} == {
+            (True, ("REQUIRETLS",)),
+            (False, ("REQUIRETLS",)),
+        }
+
+    def test_tls_required_no_weakens_nothing(self, world: World, gateway: Build) -> None:
+        """The field by which a sender waives TLS (RFC 8689 section 5) lowers no demand, and goes on as it is."""
+        waived = Field(b"TLS-Required", b" No")
+        asked = message("bob@dane.test", fields=(waived,))
+
+        assert isinstance(processed(gateway(TLS_RULE), asked), Discard)
+        assert [one.treatment for one in world.held] == [Treatment.QUARANTINE]
+
+        world.assured("dane.test")
+        other = message("bob@dane.test", subject="again", fields=(waived,))
+        fields = in_place(processed(gateway(TLS_RULE), other), other)
+
+        assert waived in fields
+        assert named(fields, b"gatepost-route")
 
 
 class TestPlan:
@@ -1044,6 +1168,15 @@ class TestRelease:
             [one.recipient for one in world.events[2:]]
         )
         assert {"release"} == {one.kind for one in world.events}
+
+    def test_who_has_to_wait_holds_up_no_other(self, world: World, gateway: Build, journal: Journal) -> None:
+        """While nobody knows whether TLS to one is assured, this one's copy stays held; the others go."""
+        world.unknown("dane.test")
+
+        found = self.release(gateway(TLS_RULE), journal, "a@dane.test", "b@hosp.test")
+
+        assert sorted(found) == [("a@dane.test", "tempfail"), ("b@hosp.test", "pass")]
+        assert [["b@hosp.test"]] == sent_to(world)
 
     def test_nothing_is_said_of_who_was_not_asked_for(
         self, world: World, gateway: Build, journal: Journal

@@ -157,7 +157,7 @@ def test_all_go(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("stays", [Treatment.QUARANTINE, Treatment.REJECT])
+@pytest.mark.parametrize("stays", [Treatment.QUARANTINE, Treatment.REJECT, Treatment.TEMPFAIL])
 def test_who_has_no_way_stays(tmp_path: Path, stays: Treatment) -> None:
     """A recipient without a usable rung, or judged `reject`, stays held; the others go."""
     place = Place(tmp_path, bob=Treatment.OPENPGP, carol=stays)

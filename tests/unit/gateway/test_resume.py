@@ -142,6 +142,25 @@ def test_never_weaker(before: Judgement, now: Judgement, expected: Treatment) ->
     assert [copy.treatment for copy in plan.copies] == [expected]
 
 
+def test_what_was_to_go_by_tls_goes_though_nobody_knows_today() -> None:
+    """The transport asks again at delivery: an earlier decision needs no second answer."""
+    silent = {Treatment.TLS: Rung(False, "silent", nexthop="[mx]:25", unknown=True)}
+    waiting = replace(ROUTED, treatment=Treatment.TEMPFAIL, nexthop="")
+
+    plan = rest(entry(PASSED, ROUTED), today(PASSED, waiting), silent)
+
+    assert (plan.answer, treatments(plan)[BOB]) == (Answer.ACCEPT, Treatment.TLS)
+
+
+def test_what_cannot_be_decided_now_is_put_off_once_more() -> None:
+    """A key has gone, and whether TLS is assured is not known: nothing more is done until it is."""
+    waiting = replace(ENCRYPTED, treatment=Treatment.TEMPFAIL, keys=())
+
+    plan = rest(entry(PASSED, ENCRYPTED), today(PASSED, waiting), rungs(keys=()))
+
+    assert (plan.answer, plan.copies) == (Answer.TEMPFAIL, ())
+
+
 def test_only_protected_copies_are_marked() -> None:
     """The mark stands where it was asked for and the copy is protected."""
     marked = replace(ENCRYPTED, mark=True)

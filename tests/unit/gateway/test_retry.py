@@ -131,6 +131,8 @@ class Mill:
             threads=world,
             encryptor=FakeCertificates(),
             min_trust=Trust.WKD,
+            capabilities=world,
+            routes=world.route,
         )
         return Gateway(
             site=SITE,

@@ -1,13 +1,14 @@
 """What the directory allows for one recipient."""
 
+from collections.abc import Mapping
+
 import pytest
 from tests.fakes import FakeCertificates, FakeKeys, World
 
 from gatepost.crypto.openpgp import Certificate
 from gatepost.decision.demand import Treatment
-from gatepost.decision.facts import RecipientFacts
+from gatepost.decision.facts import RecipientFacts, Rung
 from gatepost.directory.key import Trust
-from gatepost.directory.partner import Partner
 from gatepost.directory.thread import hashed
 from gatepost.errors import CryptoError
 from gatepost.gateway.aliases import Aliases, Destination
@@ -33,27 +34,14 @@ def surveyor(
         threads=world,
         encryptor=encryptor or FakeCertificates(),
         min_trust=Trust.WKD,
+        capabilities=world,
+        routes=world.route,
     )
 
 
-@pytest.mark.parametrize(
-    ("partner", "usable"),
-    [
-        (None, False),
-        (Partner("partner.test"), False),
-        (Partner("partner.test", tls="verify"), True),
-        (Partner("partner.test", tls="fingerprint:" + "a" * 64), True),
-        (Partner("partner.test", tls="dane"), False),
-    ],
-)
-def test_tls_needs_a_policy_that_is_served(partner: Partner | None, usable: bool) -> None:
-    """Without a row that verifies the other side, TLS protects nothing, and the reason is told."""
-    facts = RecipientFacts(BOB, Direction.OUT, partner=partner)
-
-    rung = surveyor(World()).with_rungs(facts).rungs[Treatment.TLS]
-
-    assert rung.usable is usable
-    assert rung.reason
+def rungs(built: Surveyor) -> Mapping[Treatment, Rung]:
+    """Give what bob can take."""
+    return built.with_rungs(RecipientFacts(BOB, Direction.OUT), built.next_hops(message(BOB))).rungs
 
 
 @pytest.mark.parametrize(("trust", "usable"), [(Trust.WKD, True), (Trust.ADMIN, True), (Trust.KEYSERVER, False)])
@@ -62,7 +50,7 @@ def test_keys_below_the_least_trust_are_not_used(trust: Trust, usable: bool) -> 
     world = World()
     world.key("bob@partner.test", trust=trust)
 
-    rung = surveyor(world).with_rungs(RecipientFacts(BOB, Direction.OUT)).rungs[Treatment.OPENPGP]
+    rung = rungs(surveyor(world))[Treatment.OPENPGP]
 
     assert rung.usable is usable
     assert bool(rung.keys) is usable
@@ -95,7 +83,7 @@ def test_a_certificate_that_cannot_be_read_is_not_used() -> None:
     world.key("bob@partner.test")
     built = surveyor(world, encryptor=BrokenCertificates())
 
-    rung = built.with_rungs(RecipientFacts(BOB, Direction.OUT)).rungs[Treatment.OPENPGP]
+    rung = rungs(built)[Treatment.OPENPGP]
 
     assert not rung.usable
     assert "no certificate" in rung.reason

@@ -26,7 +26,7 @@ class Passing:
         pass
 
     def survey(self, *_: object) -> Survey:
-        return Survey((), None, needs_body=False, inside=True)  # type: ignore[arg-type] # nobody looks at the view
+        return Survey((), None, needs_body=False, inside=True, hops=None)  # type: ignore[arg-type] # nobody looks
 
     def process(self, *_: object) -> Verdict:
         return Accept(Form())

@@ -9,7 +9,7 @@ import pytest
 from gatepost.errors import AliasError, ConfigError
 from gatepost.gateway.alias_keys import Key
 from gatepost.gateway.aliases import Table
-from gatepost.mta.postfix import aliases
+from gatepost.mta.postfix import tables as asked
 from gatepost.mta.postfix.aliases import PostfixAliases
 
 pytestmark = pytest.mark.real
@@ -39,13 +39,13 @@ def _table(folder: Path, name: str, text: str) -> str:
 def processes(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
     """Note every command that is started to ask a table."""
     started: list[tuple[str, ...]] = []
-    run = aliases.subprocess.run
+    run = asked.subprocess.run
 
     def noted(command: tuple[str, ...], **arguments: object) -> object:
         started.append(command)
         return run(command, **arguments)  # type: ignore[call-overload]
 
-    monkeypatch.setattr(aliases.subprocess, "run", noted)
+    monkeypatch.setattr(asked.subprocess, "run", noted)
     return started
 
 
@@ -191,7 +191,7 @@ class TestFind:
         hanging.write_text("#!/bin/sh\nexec sleep 30\n")
         hanging.chmod(0o755)
         monkeypatch.setenv("PATH", f"{hanging.parent}:{os.environ['PATH']}")
-        monkeypatch.setattr(aliases, "_TIMEOUT", 0.2)
+        monkeypatch.setattr(asked, "_TIMEOUT", 0.2)
 
         with pytest.raises(AliasError, match="did not answer"):
             tables.find(Table.VIRTUAL, _ANN)
