@@ -45,10 +45,15 @@ _POSTFIX = {"smtp_tls_security_level": "may", "smtp_tls_loglevel": "1"}
 
 @dataclass(frozen=True, slots=True)
 class Internet:
-    """What there is; see the module. The gateway trusts `authority`, for mail hosts and for policy hosts."""
+    """
+    What there is; see the module.
+
+    The gateway trusts `authority`, for mail hosts and for policy hosts; `unknown` is the file of another one.
+    """
 
     folder: Path
     authority: Authority
+    unknown: Path
     zones: Mapping[str, Zone]
     resolver: Unbound
     wire: Wire
@@ -67,6 +72,14 @@ class Internet:
             key=lambda zone: len(zone.name),
         )
         return zone, name.removesuffix(zone.name).removesuffix(".") or "@"
+
+    def certificate(self, door: str) -> ServerCertificate:
+        """Give the certificate that the door of that name shows."""
+        for host in self.hosts.values():
+            for one in host.doors:
+                if one.name == door and one.certificate is not None:
+                    return one.certificate
+        raise KeyError(f"no door {door} shows a certificate")
 
     def put(self, name: str, kind: str, *values: str) -> None:
         """Let a name have these records of one type, and no others of it."""
@@ -144,7 +157,17 @@ def internet(folder: Path, *, settings: Mapping[str, Setting] | None = None) -> 
             built.site.start()
             for start in starts:
                 start.result()
+        _name_hosts(built)
         yield built
+
+
+def _name_hosts(built: Internet) -> None:
+    """Let the mail hosts have addresses; TLSA records are a matter of tests."""
+    for host in built.hosts.values():
+        for door in host.doors:
+            built.put_host(door.name, door.address)
+    built.put_host(built.evil.name, built.evil.address)
+    built.publish()
 
 
 def _built(folder: Path, stack: ExitStack, settings: Mapping[str, Setting]) -> Internet:
@@ -174,16 +197,18 @@ def _built(folder: Path, stack: ExitStack, settings: Mapping[str, Setting]) -> I
     own = {"dns.https_ca_file": str(authority.file), "dns.timeout": 10.0, **settings}
     gpg = Gpg(folder / "gpg")
     stack.callback(gpg.close)
+    unknown = Authority(folder / "unknown", "Unknown CA")
     return Internet(
         folder,
         authority,
+        unknown.file,
         {zone.name: zone for zone in zones},
         resolver,
         network.wire("gateway"),
         postfix,
         GatepostSite(folder / "gatepost", postfix, domains=[OWN], settings=own),
         inside,
-        _hosts(folder, network, authority),
+        _hosts(folder, network, authority, unknown),
         stack.enter_context(attacker),
         policies,
         gpg,
@@ -197,9 +222,8 @@ def _zones() -> list[Zone]:
     return [top, insecure, bogus]
 
 
-def _hosts(folder: Path, network: Network, authority: Authority) -> dict[str, MailHost]:
+def _hosts(folder: Path, network: Network, authority: Authority, unknown: Authority) -> dict[str, MailHost]:
     """Make the three mail hosts; the names of their doors tell what is wrong with them."""
-    unknown = Authority(folder / "unknown", "Unknown CA")
     faces: dict[str, list[tuple[str, ServerCertificate | None]]] = {
         "alpha": [
             (name, authority.issue(name)) for name in ("mx1.alpha.test", "mx2.alpha.test", "mx3.alpha.test")

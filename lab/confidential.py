@@ -1,0 +1,103 @@
+"""
+A confidential message, and what is told of it by others than Gatepost: where it went, in what form, who read it.
+
+Each holds a word that no other message holds. Its rule demands the treatment `tls`.
+"""
+
+from typing import Any
+
+from lab.client import Outcome
+from lab.internet import CONFIDENTIAL, OWN, Internet
+from lab.letter import canary, letter
+from lab.mail_host import Arrival
+from lab.wait import until
+
+_PATIENCE = 60.0
+
+
+class Confidential:
+    """One message from sue@hosp.test to one recipient; sent at once."""
+
+    def __init__(self, net: Internet, recipient: str) -> None:
+        self._net = net
+        self.recipient = recipient
+        self.word = canary().encode()
+        self.outcome: Outcome = net.send(
+            recipient, message=letter(self.word + b"\r\n", to=recipient, subject=CONFIDENTIAL)
+        )
+
+    def arrived(self) -> Arrival:
+        """Wait until it came as it was sent, through TLS and unread on the way, and tell at which door."""
+        arrival = self._came()
+        if self.word not in arrival.message.data:
+            raise AssertionError(f"it came otherwise than it was sent: {arrival.message.data!r}")
+        if not arrival.tls:
+            raise AssertionError(f"it came in clear at {arrival.door}")
+        self.check_unread()
+        return arrival
+
+    def arrived_encrypted(self) -> Arrival:
+        """Wait until it came encrypted by OpenPGP, so that only its recipient can read it."""
+        arrival = self._came()
+        if self.word in arrival.message.data or self.word not in self._net.gpg.decrypt(arrival.message.data).data:
+            raise AssertionError(f"it came otherwise than encrypted: {arrival.message.data!r}")
+        self.check_unread()
+        return arrival
+
+    def _came(self) -> Arrival:
+        def came() -> list[Arrival]:
+            return self._net.arrivals(self.recipient)
+
+        until(came, _PATIENCE, lambda: f"{self._described()} arrives")
+        return came()[-1]
+
+    def deferred(self) -> str:
+        """Wait until Postfix has put it off, and give the reason; it went nowhere, and nobody read it."""
+        reasons = self._net.reasons
+        until(lambda: reasons(self.recipient), _PATIENCE, lambda: f"{self._described()} is put off")
+        self.check_went_nowhere()
+        return reasons(self.recipient)[0]
+
+    def held(self) -> str:
+        """Give why it is held in quarantine; it went nowhere, and nobody read it."""
+        if not self.outcome.ok:
+            raise AssertionError(f"{self._described()} was not taken: {self.outcome}")
+        for row in self._net.site.json("quarantine", "list")["held"]:
+            if self.recipient in row["recipients"]:
+                self.check_went_nowhere()
+                return str(row["cause"])
+        raise AssertionError(f"{self._described()} is not held")
+
+    def put_off(self) -> str:
+        """Give the temporary reply that its sender got; it went nowhere, and nobody read it."""
+        if not self.outcome.reply.temporary:
+            raise AssertionError(f"{self._described()} was not put off: {self.outcome}")
+        self.check_went_nowhere()
+        return f"{self.outcome.reply.code} {self.outcome.reply.text}"
+
+    def check_went_nowhere(self) -> None:
+        """Raise AssertionError if anybody has it, in whatever form."""
+        came = self._net.arrivals(self.recipient)
+        if came or any(self.recipient in message.addresses for message in self._net.evil.messages):
+            raise AssertionError(f"it went to {came or 'the attacker'}")
+        self.check_unread()
+
+    def check_unread(self) -> None:
+        """Raise AssertionError if its word went over the gateway's wire in clear, or if the attacker has it."""
+        readers = self._net.wire.readers(self.word)
+        if readers:
+            raise AssertionError(f"{self._described()} went in clear to {readers}")
+        if any(self.word in message.data for message in self._net.evil.messages):
+            raise AssertionError(f"the attacker has read {self._described()}")
+
+    def _described(self) -> str:
+        log = "\n".join(self._net.postfix.log().splitlines()[-30:])
+        return f"mail to {self.recipient}, answered {self.outcome}; {self._net.postfix.queue()} is queued;\n{log}"
+
+
+def explained(net: Internet, *recipients: str) -> list[dict[str, Any]]:
+    """Give what `explain` says of a confidential message to these recipients, one after another."""
+    addressed = [part for recipient in recipients for part in ("--to", recipient)]
+    plan = net.site.json("explain", "--from", f"sue@{OWN}", *addressed, "--subject", CONFIDENTIAL)
+    found: list[dict[str, Any]] = plan["recipients"]
+    return found

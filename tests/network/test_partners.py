@@ -1,0 +1,98 @@
+"""Mail to partners goes through the TLS that their rows demand, or it waits."""
+
+import csv
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import pytest
+from lab.confidential import Confidential, explained
+from lab.internet import Internet
+
+pytestmark = pytest.mark.real
+
+
+@dataclass(frozen=True)
+class Row:
+    """A partner, the mail host that DNS names for it, and its row; `own` stands for that host's name."""
+
+    domain: str
+    host: str
+    tls: str = "verify"
+    tls_name: str = ""
+    tls_ca: str = ""
+    nexthop: str = ""
+    arrives: str = ""  # the door at which its mail arrives, if it does
+    why_not: str = ""  # what Postfix says of the host where it does not; pins and tls_ca are its own TLSA records
+
+
+_KEPT = [
+    Row("alpha.test", "mx1.alpha.test", arrives="mx1.alpha.test"),
+    Row("named.test", "mx1.alpha.test", tls_name="own", arrives="mx1.alpha.test"),
+    Row("own-ca.test", "private.beta.test", tls_name="own", tls_ca="UNKNOWN CA", arrives="private.beta.test"),
+    Row("pinned.test", "self.beta.test", tls="fingerprint:", arrives="self.beta.test"),
+    Row(
+        "hop.test", "mx.evil.test", tls_name="mx2.alpha.test", nexthop="[mx2.alpha.test]", arrives="mx2.alpha.test"
+    ),
+]
+_BROKEN = [
+    Row("expired.test", "expired.beta.test", tls_name="own", why_not="certificate has expired"),
+    Row("wrong.test", "wrong.beta.test", tls_name="own", why_not="hostname mismatch"),
+    Row("self.test", "self.beta.test", tls_name="own", why_not="self-signed certificate"),
+    Row("stripped.test", "plain.beta.test", tls_name="own", why_not="TLS is required, but was not offered"),
+    Row("unknown.test", "private.beta.test", tls_name="own", why_not="untrusted issuer /CN=Unknown CA"),
+    Row(
+        "other-ca.test",
+        "mx1.alpha.test",
+        tls_name="own",
+        tls_ca="UNKNOWN CA",
+        why_not="no matching DANE TLSA records",
+    ),
+    Row("other-name.test", "mx1.alpha.test", why_not="hostname mismatch"),
+    Row("other-pin.test", "mx1.alpha.test", tls="fingerprint:", why_not="no matching DANE TLSA records"),
+]
+
+
+@pytest.fixture(scope="module")
+def rows(net: Internet) -> Internet:
+    """Give the Internet with all these domains, and the site with all these partners."""
+    for row in _KEPT + _BROKEN:
+        net.put_domain(row.domain, row.host)
+    net.publish()
+    table = net.folder / "partners.csv"
+    with table.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["pattern", "tls", "tls_name", "tls_ca", "nexthop"])
+        writer.writerows(_written(net, _KEPT + _BROKEN))
+    net.site.gatepost("partner", "import", table)
+    return net
+
+
+def _written(net: Internet, rows: Iterable[Row]) -> Iterable[tuple[str, ...]]:
+    pinned = net.certificate("self.beta.test").fingerprint
+    for row in rows:
+        tls = f"fingerprint:{pinned}" if row.tls == "fingerprint:" else row.tls
+        name = row.host if row.tls_name == "own" else row.tls_name
+        yield row.domain, tls, name, str(net.unknown) if row.tls_ca else "", row.nexthop
+
+
+@pytest.mark.parametrize("row", _KEPT, ids=lambda row: row.domain)
+def test_mail_goes_through_tls_that_keeps_the_row(rows: Internet, row: Row) -> None:
+    """A host that meets the row gets the mail as it was sent, through verified TLS, from the first try on."""
+    recipient = f"bob@{row.domain}"
+    message = Confidential(rows, recipient)
+    assert message.arrived().door == row.arrives
+    assert f"Verified TLS connection established to {row.arrives}" in rows.postfix.log()
+    assert [one["treatment"] for one in explained(rows, recipient)] == ["tls"]
+
+
+@pytest.mark.parametrize("row", _BROKEN, ids=lambda row: row.domain)
+def test_mail_waits_for_tls_that_does_not_keep_the_row(rows: Internet, row: Row) -> None:
+    """A host that does not meet the row gets nothing: the mail stays queued with the reason, unread."""
+    recipient = f"bob@{row.domain}"
+    message = Confidential(rows, recipient)
+    reason = message.deferred()
+    said = re.findall(rf"certificate verification failed for {re.escape(row.host)}\[.*", rows.postfix.log())
+    assert any(row.why_not in line for line in [reason, *said]), [reason, *said]
+    assert [one["treatment"] for one in explained(rows, recipient)] == ["tls"]
+    rows.forget(recipient)
