@@ -17,7 +17,7 @@ import typer
 from typer.core import TyperGroup
 
 from gatepost import __version__
-from gatepost.cli import audit, db, doctor, explain, init, key, partner, quarantine, rules, run, setup, why
+from gatepost.cli import audit, db, doctor, explain, init, key, partner, quarantine, rules, run, setup, tls, why
 from gatepost.cli.invocation import Invocation
 
 DEFAULT_CONFIG = Path("/etc/gatepost/gatepost.toml")
@@ -97,6 +97,7 @@ app.add_typer(key.app, name="key")
 app.command(name="explain")(explain.explain)
 app.command(name="why")(why.why)
 app.add_typer(quarantine.app, name="quarantine")
+app.add_typer(tls.app, name="tls")
 app.add_typer(rules.app, name="rules")
 app.add_typer(audit.app, name="audit")
 app.add_typer(db.app, name="db")

@@ -116,8 +116,9 @@ class Discoverer:
                 Method(assured=False, steps=("MTA-STS is for domains, not for single hosts",)), MOST_SECONDS
             )
         try:
+            # Shielded: who waits for the hosts and gives up must not take them away from the others.
             return await self._in_time(
-                lambda: self._look_ups.sts(hop.name, hosts), f"MTA-STS of {hop.name}", deadline
+                lambda: self._look_ups.sts(hop.name, asyncio.shield(hosts)), f"MTA-STS of {hop.name}", deadline
             )
         except LookUpFailed as error:
             return _unknown((str(error),))

@@ -39,3 +39,13 @@ class KeptPolicies(Protocol):
 
     def put(self, policy: KeptPolicy) -> None:
         """Keep a policy in place of the domain's former one, unless that was fetched later."""
+
+
+class NoPolicies:
+    """Keeps nothing: every policy is fetched anew."""
+
+    def get(self, domain: str) -> None:
+        """Give nothing."""
+
+    def put(self, policy: KeptPolicy) -> None:
+        """Drop it."""

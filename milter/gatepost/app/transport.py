@@ -1,0 +1,79 @@
+"""
+TLS to other domains, wired: DNS, the web, their cache, and the one answer made from it.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+
+from gatepost.app.store import open_database
+from gatepost.db.discoveries import SqlDiscoveries, SqlPolicies
+from gatepost.db.engine import Database
+from gatepost.db.partners import SqlPartners
+from gatepost.settings import Settings
+from gatepost.transport import target
+from gatepost.transport.assurance import Assurance, Discoverers
+from gatepost.transport.discovery import Discoverer
+from gatepost.transport.dns import StubResolver
+from gatepost.transport.https import Https
+from gatepost.transport.kept_discoveries import KeptDiscoverer, OnlyKept
+from gatepost.transport.kept_policies import KeptPolicies, NoPolicies
+from gatepost.transport.look_ups import NetworkLookUps
+from gatepost.transport.resolver import IpAddress
+from gatepost.transport.sts_policy import StsPolicies
+from gatepost.transport.tls_check import Checked, TlsCheck
+
+# Of the deadline: an answer that is put together at its very end would come too late for who waits until then.
+_FOR_ALL, _FOR_POLICIES = 0.9, 0.8
+
+
+def discoverer_of(settings: Settings, kept: KeptPolicies) -> Discoverer:
+    """Wire what looks next hops up live, MTA-STS policies kept as given."""
+    resolver = StubResolver(settings.dns.resolvers, settings.dns.timeout)
+    policies = StsPolicies(
+        resolver,
+        Https(settings.dns.https_ca_file),
+        kept,
+        targets_of(settings),
+        seconds=settings.dns.timeout * _FOR_POLICIES,
+    )
+    return Discoverer(NetworkLookUps(resolver, policies), timeout=settings.dns.timeout * _FOR_ALL)
+
+
+def targets_of(settings: Settings) -> Callable[[Sequence[IpAddress]], Sequence[IpAddress]]:
+    """Give what tells which addresses may be connected to."""
+
+    def allowed(addresses: Sequence[IpAddress]) -> Sequence[IpAddress]:
+        private = settings.dns.allow_private
+        return tuple(one for one in addresses if not target.refusal(one, allow_private=private))
+
+    return allowed
+
+
+def kept_discoverer_of(settings: Settings, database: Database) -> KeptDiscoverer:
+    """Wire what looks next hops up, in the cache that all hosts share or live."""
+    return KeptDiscoverer(discoverer_of(settings, SqlPolicies(database)), SqlDiscoveries(database))
+
+
+def assurance_of(settings: Settings, database: Database) -> Assurance:
+    """Wire what tells how TLS to a next hop is assured, for one event loop."""
+    return Assurance(SqlPartners(database), kept_discoverer_of(settings, database))
+
+
+def purge_of(database: Database) -> Callable[[], int]:
+    """Give what deletes look-ups that have long been over."""
+    discoveries = SqlDiscoveries(database)
+    return lambda: discoveries.purge(datetime.now(UTC))
+
+
+def tls_check(settings: Settings, domain: str, *, cached: bool) -> Checked:
+    """
+    Tell what is known of TLS to a domain; `cached`: what is kept for the daemons, without any look-up.
+
+    Raises AddressError for what is neither a domain nor a next hop.
+    """
+    database = open_database(settings)
+    discoverer: Discoverers = (
+        OnlyKept(SqlDiscoveries(database)) if cached else discoverer_of(settings, NoPolicies())
+    )
+    return asyncio.run(TlsCheck(SqlPartners(database), discoverer, None).check(domain))

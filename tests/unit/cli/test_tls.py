@@ -1,0 +1,149 @@
+"""`gatepost tls check` asks the site's resolver, tells every step, and keeps nothing."""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import dns.message
+import dns.rcode
+import pytest
+from lab.nameserver import NameServer, response
+from typer.testing import CliRunner, Result
+
+from gatepost.app.store import open_database, partner_table
+from gatepost.cli.main import app
+from gatepost.db.discoveries import SqlDiscoveries
+from gatepost.directory.partner import Partner
+from gatepost.errors import AddressError
+from gatepost.settings import read
+from gatepost.transport.capability import Discovery, Method
+
+TLSA = "3 1 1 " + hashlib.sha256(b"key").hexdigest()
+SIGNED = {
+    ("signed.test", "MX"): "10 mx.signed.test.",
+    ("mx.signed.test", "A"): "192.0.2.1",
+    ("_25._tcp.mx.signed.test", "TLSA"): TLSA,
+    ("xn--bcher-kva.test", "MX"): "10 mx.signed.test.",
+}
+PLAIN = {("plain.test", "MX"): "10 mx.plain.test.", ("mx.plain.test", "A"): "192.0.2.2"}
+
+
+def answer(query: dns.message.Message, by_tcp: bool) -> bytes:
+    del by_tcp
+    name, kind = query.question[0].name.to_text(omit_final_dot=True), query.question[0].rdtype.name
+    if name.endswith("broken.test"):
+        return response(query, rcode=dns.rcode.SERVFAIL).to_wire()
+    found = SIGNED.get((name, kind)) or PLAIN.get((name, kind))
+    known = {one for one, _ in (*SIGNED, *PLAIN)}
+    return response(
+        query,
+        *([f"{name}. 300 IN {kind} {found}"] if found else []),
+        authority=() if found else ("test. 300 IN SOA ns.test. admin.test. 1 1 1 1 300",),
+        rcode=dns.rcode.NOERROR if name in known else dns.rcode.NXDOMAIN,
+        vouched=(name, kind) not in PLAIN,
+    ).to_wire()
+
+
+def invoke(*args: str) -> Result:
+    return CliRunner().invoke(app, args, env={"GATEPOST_ROOT_WARNED": "1"}, catch_exceptions=False)
+
+
+@pytest.fixture
+def server() -> Iterator[NameServer]:
+    with NameServer(answer) as running:
+        yield running
+
+
+@pytest.fixture
+def config(tmp_path: Path, server: NameServer) -> str:
+    """Make a site that asks the test's own resolver."""
+    invoke("init", str(tmp_path / "site"), "--domain", "hosp.test", "--hostname", "gw.hosp.test")
+    path = tmp_path / "site" / "gatepost.toml"
+    path.write_text(path.read_text() + f'\n[dns]\nresolvers = ["{server.name}"]\ntimeout = 30.0\n')
+    return str(path)
+
+
+def check(config: str, domain: str, *more: str) -> dict[str, object]:
+    outcome = invoke("-c", config, "tls", "check", domain, "--json", *more)
+    assert outcome.exit_code == 0
+    found = json.loads(outcome.stdout)
+    assert isinstance(found, dict)
+    return found
+
+
+def test_dane(config: str) -> None:
+    """A domain whose mail host has TLSA records under a validated chain is assured by DANE."""
+    found = check(config, "Signed.Test")
+    assert {name: found[name] for name in ("domain", "hop", "assured", "unknown", "by", "policy", "hosts")} == {
+        "domain": "signed.test",
+        "hop": "signed.test",
+        "assured": True,
+        "unknown": False,
+        "by": "dane",
+        "policy": "dane-only",
+        "hosts": ["mx.signed.test"],
+    }
+    told = "\n".join(map(str, found["steps"]))  # type: ignore[call-overload]
+    for text in ("MX records of signed.test", "TLSA", "MTA-STS"):
+        assert text in told
+
+
+def test_idn(config: str, server: NameServer) -> None:
+    """A name with other letters is asked for, and shown, as A-labels."""
+    assert check(config, "Bücher.test")["domain"] == "xn--bcher-kva.test"
+    assert "MX xn--bcher-kva.test" in server.asked
+
+
+@pytest.mark.parametrize(
+    ("domain", "unknown"), [("plain.test", False), ("nowhere.test", False), ("broken.test", True)]
+)
+def test_what_is_not_assured(config: str, domain: str, unknown: bool) -> None:
+    """What publishes nothing is not assured; what the resolver cannot tell is unknown; exit status 0."""
+    found = check(config, domain)
+    assert (found["assured"], found["unknown"], found["by"], found["policy"]) == (False, unknown, "", "")
+    assert found["steps"]
+
+
+def test_partner_row(config: str) -> None:
+    """A partner row decides; what is published is told beside it."""
+    partner_table(read(Path(config))).add(Partner("plain.test", tls="verify", tls_name="mx.plain.test"))
+    found = check(config, "plain.test")
+    assert (found["by"], found["policy"]) == ("partner", "secure match=mx.plain.test servername=hostname")
+
+
+def test_text(config: str) -> None:
+    """People read the answer first, then what Postfix is told, then every step."""
+    lines = invoke("-c", config, "tls", "check", "signed.test").stdout.splitlines()
+    assert lines[:2] == ["TLS to signed.test is assured by DANE", "  Postfix is told: dane-only"]
+    assert all(line.startswith("  - ") for line in lines[2:5])
+    assert "is not assured" in invoke("-c", config, "tls", "check", "plain.test").stdout
+    assert "not known now" in invoke("-c", config, "tls", "check", "broken.test").stdout
+
+
+def test_cached(config: str, server: NameServer) -> None:
+    """With --cached nothing is asked: what is kept for the daemons is told, or that nothing is."""
+    kept = Discovery(
+        "kept.test", ("mx.kept.test",), Method(True, "dane-only"), Method(False), ("looked up before",), 600
+    )
+    SqlDiscoveries(open_database(read(Path(config)))).keep(kept, datetime.now(UTC))
+
+    assert check(config, "kept.test", "--cached")["by"] == "dane"
+    assert "looked up before" in str(check(config, "kept.test", "--cached")["steps"])
+    assert check(config, "signed.test", "--cached")["unknown"] is True
+    assert server.asked == []
+
+
+def test_nothing_is_kept_by_a_check(config: str) -> None:
+    """A check tells and leaves the cache alone, in both directions."""
+    assert check(config, "signed.test")["assured"] is True
+    assert check(config, "signed.test", "--cached")["unknown"] is True
+
+
+@pytest.mark.parametrize("domain", ["a b", "user@p.test", "p..test", ""])
+def test_wrong_name(config: str, domain: str) -> None:
+    """What is no domain is an error that shows it."""
+    with pytest.raises(AddressError, match=f"^'{re.escape(domain)}' "):
+        invoke("-c", config, "tls", "check", domain)
