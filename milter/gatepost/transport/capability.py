@@ -15,8 +15,9 @@ class Method:
     What one way to assure TLS says of a next hop.
 
     `policy` is the line of smtp_tls_policy_maps that keeps it, empty where nothing is assured. `unknown` tells
-    that this cannot be said now, since a look-up failed: a later try may assure it. `steps` tell what was found,
-    in plain words.
+    that this cannot be said now, since a look-up failed, or since what is published demands TLS that no mail host
+    can give now (an MTA-STS policy in enforce that names none of them): a later try may assure it. `steps` tell
+    what was found, in plain words.
     """
 
     assured: bool
@@ -51,7 +52,7 @@ class Capability:
     """
     The answer for one next hop, partner rows included; `by` is `partner`, `dane`, `mta-sts` or empty.
 
-    Never both `assured` and `unknown`.
+    `by` is `partner` wherever a row decides, also where nothing is assured. Never both `assured` and `unknown`.
     """
 
     hop: str

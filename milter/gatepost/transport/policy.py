@@ -1,87 +1,92 @@
 """
 The TLS policy that Postfix must keep when it delivers to a next hop, as lines of smtp_tls_policy_maps.
 
-Three tables:
+Three tables, all answered from the same Capability:
   * `tls` serves the transport `gatepost-tls`, which carries only mail that was decided to need assured TLS. It
-    knows no "not found": a row that has gone, or that assures nothing, defers the mail. Nothing gets weaker
-    between decision and delivery.
-  * `sts` serves the ordinary transport, whose mail needs no protection; it says "not found", and that transport
-    does as it would without us.
+    knows no "not found": what assures nothing any more, or cannot be told now, defers the mail. Nothing gets
+    weaker between decision and delivery.
+  * `sts` serves the ordinary transport, whose mail needs no protection. Where a partner row, DANE or MTA-STS
+    speaks for the next hop it must be kept all the same (RFC 8461 section 5), so doubt defers; where nothing
+    speaks, "not found" leaves that transport as it would be without us.
   * `capability` tells the milter, before it decides, what `tls` would answer: a Capability as JSON.
 
-Where several rows apply to one next hop, they must say the same, else the mail is deferred: a delivery obeys one
-policy only.
+A key is a next hop as Postfix names it: `domain`, `[host]`, either with `:port`. After a domain that was not found
+Postfix asks for `.parent`: there stands nothing.
 """
 
 import json
+from asyncio import Future
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Protocol
 
-from gatepost.directory.partner import Partner, Partners
-from gatepost.errors import StorageError
-from gatepost.transport import policy_line
 from gatepost.transport.answer import Answer, Found, LookUp, NotFound, TryAgain
 from gatepost.transport.capability import Capability
+from gatepost.transport.recent import RecentAnswers
 
-_UNREADABLE = TryAgain("the partner table cannot be read now")
-
-
-class TlsPolicy:
-    """Answers for the table `tls`. Thread-safe."""
-
-    def __init__(self, partners: Partners) -> None:
-        self._partners = partners
-
-    def __call__(self, nexthop: str) -> Answer:
-        """Give the policy for a next hop as Postfix names it: `domain`, `[host]`, either with `:port`."""
-        try:
-            rows = self._partners.find_nexthop(nexthop)
-        except StorageError:
-            return _UNREADABLE
-        answers = {policy_of(row) for row in rows if row.tls}
-        if not answers:
-            return TryAgain(f"no partner row assures TLS to {nexthop} any more; see `gatepost partner list`")
-        failed = next((answer for answer in answers if not isinstance(answer, Found)), None)
-        if failed is not None:
-            return failed
-        if len(answers) > 1:
-            patterns = ", ".join(sorted(row.pattern for row in rows if row.tls))
-            return TryAgain(f"the partner rows {patterns} demand different TLS policies of {nexthop}")
-        return answers.pop()
+_LONGEST = 300  # characters of a next hop: a name has 253, beside it stand brackets and a port
+_MOST_TOLD = 4000  # characters of reasons in one answer
+_NO_HOP = TryAgain("the key is no next hop: it is too long or begins with a dot")
 
 
-def no_policy(nexthop: str) -> Answer:
-    """Answer for the table `sts`: nothing is known, ordinary mail goes as it would without us."""
-    del nexthop
+class Assures(Protocol):
+    """Tells how TLS to a next hop is assured."""
+
+    async def capability(self, hop: str) -> Capability:
+        """Give it; never raises, what cannot be told now is `unknown`."""
+
+
+def tables(assurance: Assures) -> dict[str, LookUp]:
+    """Give the tables of the policy service by name."""
+    return {
+        "tls": PolicyTable(assurance, tls, _NO_HOP),
+        "sts": PolicyTable(assurance, sts, NotFound()),
+        "capability": PolicyTable(assurance, told, _NO_HOP),
+    }
+
+
+class PolicyTable:
+    """One table: a `LookUp` that remembers its answers for a moment. For one event loop."""
+
+    def __init__(self, assurance: Assures, answer: Callable[[Capability], Answer], no_hop: Answer) -> None:
+        """Take what tells capabilities, how this table puts one, and its answer for what is no next hop."""
+        self._assurance = assurance
+        self._answer = answer
+        self._no_hop = no_hop
+        self._recent = RecentAnswers(self._look_up)
+
+    def __call__(self, key: str) -> Answer | Future[Answer]:
+        """Answer for a next hop."""
+        if key.startswith(".") or len(key) > _LONGEST:
+            return self._no_hop
+        return self._recent(key.lower())
+
+    async def _look_up(self, hop: str) -> Answer:
+        found = await self._assurance.capability(hop)
+        return self._answer(replace(found, hop=hop))  # as it was asked for: the asker compares
+
+
+def tls(found: Capability) -> Answer:
+    """Answer for mail that must be protected."""
+    if found.assured:
+        return Found(found.policy)
+    return TryAgain(_reasons(found) or f"nothing assures TLS to {found.hop}")
+
+
+def sts(found: Capability) -> Answer:
+    """Answer for ordinary mail."""
+    if found.assured:
+        return Found(found.policy)
+    if found.unknown or found.by:
+        return TryAgain(_reasons(found) or f"what TLS to {found.hop} must be like is not known now")
     return NotFound()
 
 
-def tables(partners: Partners) -> dict[str, LookUp]:
-    """Give the tables of the policy service by name."""
-    tls = TlsPolicy(partners)
-    return {"tls": tls, "sts": no_policy, "capability": lambda hop: capability(tls, hop)}
+def told(found: Capability) -> Answer:
+    """Answer for the milter."""
+    steps = found.steps if sum(map(len, found.steps)) <= _MOST_TOLD else (_reasons(found),)
+    return Found(json.dumps(replace(found, steps=steps).as_json()))
 
 
-def capability(tls: TlsPolicy, hop: str) -> Answer:
-    """Answer for the table `capability`."""
-    hop = hop.lower()
-    answer = tls(hop)
-    if isinstance(answer, Found):
-        told = Capability(hop, assured=True, by="partner", policy=answer.text)
-    else:
-        reason = answer.reason if isinstance(answer, TryAgain) else "nothing assures TLS"
-        told = Capability(hop, assured=False, unknown=answer == _UNREADABLE, steps=(reason,))
-    return Found(json.dumps(told.as_json()))
-
-
-def policy_of(row: Partner) -> Answer:
-    """
-    Put one row's demand as a policy line.
-
-    `secure` without a name compares the certificate with the next hop's domain and its subdomains, as Postfix
-    does; the SNI is the host that Postfix connects to. A row that no policy line expresses exactly is deferred.
-    """
-    if row.tls in {"dane", "mta-sts"}:
-        return TryAgain(f"the partner row {row.pattern} demands {row.tls}, which is not served yet")
-    try:
-        return Found(policy_line.of_partner(row).text)
-    except ValueError as error:
-        return TryAgain(str(error))
+def _reasons(found: Capability) -> str:
+    return "; ".join(found.steps)[:_MOST_TOLD]

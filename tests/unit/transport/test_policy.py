@@ -1,120 +1,101 @@
-"""The TLS policy of a next hop: exactly what the partner rows demand, or the mail waits."""
+"""The tables: what a capability says, put for the TLS route, ordinary mail and the milter; doubt defers."""
+
+import asyncio
+import json
+from asyncio import Future
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from gatepost.directory.partner import Partner
-from gatepost.errors import StorageError
-from gatepost.message.address import Address
 from gatepost.transport.answer import Answer, Found, NotFound, TryAgain
-from gatepost.transport.policy import TlsPolicy, no_policy, policy_of, tables
+from gatepost.transport.capability import Capability
+from gatepost.transport.policy import sts, tables, tls, told
 
-FINGERPRINT = "ab" * 32
-COLONED = ":".join(["AB"] * 32)
-
-
-class Rows:
-    """Partner rows by next hop."""
-
-    def __init__(self, *rows: Partner, broken: bool = False) -> None:
-        self._rows = rows
-        self._broken = broken
-
-    def find(self, address: Address) -> Partner | None:
-        raise NotImplementedError
-
-    def find_nexthop(self, nexthop: str) -> tuple[Partner, ...]:
-        assert nexthop == "p.test"
-        if self._broken:
-            raise StorageError("down")
-        return self._rows
+ASSURED = Capability("p.test", assured=True, by="dane", policy="dane-only", steps=("TLSA records",))
+NOTHING = Capability("p.test", assured=False, steps=("no TLSA records", "no MTA-STS"))
+UNKNOWN = Capability("p.test", assured=False, unknown=True, steps=("DNS does not answer",))
+BROKEN_ROW = Capability("p.test", assured=False, by="partner", steps=("the rows disagree",))
 
 
-def ask(*rows: Partner) -> Answer:
-    return TlsPolicy(Rows(*rows))("p.test")
+class Assurance:
+    """Gives capabilities by next hop."""
+
+    def __init__(self, *known: Capability) -> None:
+        self._known = {one.hop: one for one in known}
+        self.asked: list[str] = []
+
+    async def capability(self, hop: str) -> Capability:
+        self.asked.append(hop)
+        return self._known[hop]
 
 
-def test_verify_is_secure() -> None:
-    """`verify` is Postfix's level secure: the name of the next hop or a subdomain, with SNI."""
-    expected = Found("secure match=nexthop:dot-nexthop servername=hostname")
-    assert ask(Partner("p.test", tls="verify")) == expected
+def ask(assurance: Assurance, table: str, key: str) -> Answer:
+    async def scene() -> Answer:
+        answer = tables(assurance)[table](key)
+        return await answer if isinstance(answer, Future) else answer
+
+    return asyncio.run(scene())
 
 
-def test_verify_with_name_and_authority() -> None:
-    """A row's own name and CA replace the defaults."""
-    row = Partner("p.test", tls="verify", tls_name="mx.p.test", tls_ca="/etc/ca.pem")
-    assert ask(row) == Found("secure match=mx.p.test servername=hostname tafile=/etc/ca.pem")
+def test_assured_is_kept_by_every_delivery() -> None:
+    """What is assured is demanded of the TLS route and of ordinary mail alike."""
+    assert tls(ASSURED) == sts(ASSURED) == Found("dane-only")
 
 
-def test_fingerprint() -> None:
-    """A fingerprint is compared in the form that Postfix writes."""
-    assert ask(Partner("p.test", tls=f"fingerprint:{FINGERPRINT}")) == Found(f"fingerprint match={COLONED}")
+def test_tls_route_defers_what_is_not_assured() -> None:
+    """The TLS route has no "not found": mail that was decided to need TLS waits, with the reason."""
+    assert tls(NOTHING) == TryAgain("no TLSA records; no MTA-STS")
+    assert tls(UNKNOWN) == TryAgain("DNS does not answer")
+    assert tls(BROKEN_ROW) == TryAgain("the rows disagree")
+    assert tls(Capability("p.test", assured=False)) == TryAgain("nothing assures TLS to p.test")
 
 
-@pytest.mark.parametrize("tls", ["dane", "mta-sts", "may", "encrypt", "fingerprint:abc", "verify "])
-def test_what_cannot_be_served_defers(tls: str) -> None:
-    """A demand that cannot be expressed exactly defers the mail, and the reason names the row."""
-    answer = ask(Partner("p.test", tls=tls))
-    assert isinstance(answer, TryAgain)
-    assert "p.test" in answer.reason
+def test_ordinary_mail_goes_where_nothing_is_published() -> None:
+    """Ordinary mail is left as it is where nobody asks for TLS."""
+    assert sts(NOTHING) == NotFound()
 
 
-@pytest.mark.parametrize(
-    "row",
-    [
-        Partner("p.test", tls="verify", tls_name="mx.p.test match=evil.test"),
-        Partner("p.test", tls="verify", tls_name="a:b"),
-        Partner("p.test", tls="verify", tls_ca="/etc/ca.pem match=evil.test"),
-        Partner("p.test", tls="verify", tls_ca="ca.pem"),
-    ],
-)
-def test_no_value_adds_attributes(row: Partner) -> None:
-    """Nothing in a row can add another attribute to the policy line."""
-    assert isinstance(ask(row), TryAgain)
+def test_ordinary_mail_waits_in_doubt() -> None:
+    """That a policy cannot be looked up, or kept, is not that there is none."""
+    assert sts(UNKNOWN) == TryAgain("DNS does not answer")
+    assert sts(BROKEN_ROW) == TryAgain("the rows disagree")
+    assert isinstance(sts(Capability("p.test", assured=False, unknown=True)), TryAgain)
 
 
-@given(name=st.text(max_size=30), authority=st.text(max_size=30))
-def test_only_known_attributes(name: str, authority: str) -> None:
-    """Whatever stands in a row, the line holds each known attribute at most once and no other."""
-    answer = policy_of(Partner("p.test", tls="verify", tls_name=name, tls_ca=authority))
-    if isinstance(answer, Found):
-        words = answer.text.split()
-        assert words[0] == "secure"
-        names = [word.partition("=")[0] for word in words[1:]]
-        assert names in (["match", "servername"], ["match", "servername", "tafile"])
+@pytest.mark.parametrize("capability", [ASSURED, NOTHING, UNKNOWN, BROKEN_ROW])
+def test_milter_is_told_all(capability: Capability) -> None:
+    """The milter gets the same capability, as JSON."""
+    answer = told(capability)
+    assert isinstance(answer, Found)
+    assert json.loads(answer.text) == capability.as_json() | {"steps": list(capability.steps)}
 
 
-def test_withdrawn_row_defers() -> None:
-    """Mail that was decided to need assured TLS waits when no row assures it any more."""
-    assert isinstance(ask(), TryAgain)
-    assert isinstance(ask(Partner("p.test", demand="encrypt")), TryAgain)
+def test_reasons_are_bounded() -> None:
+    """Reasons without end do not make an answer that Postfix or the milter would not take."""
+    chatty = Capability("p.test", assured=False, steps=("x" * 100,) * 10_000)
+    for answer in (tls(chatty), sts(Capability("p.test", assured=False, unknown=True, steps=chatty.steps))):
+        assert isinstance(answer, TryAgain)
+        assert len(answer.reason) <= 4000
+    answer = told(chatty)
+    assert isinstance(answer, Found)
+    assert len(answer.text) < 5000
 
 
-def test_rows_that_agree() -> None:
-    """Several rows with one policy are one policy; a row without TLS demand does not count."""
-    rows = (Partner("p.test", tls="verify"), Partner(".p.test", tls="verify"), Partner("a@p.test"))
-    assert isinstance(ask(*rows), Found)
+def test_tables_ask_the_one_assurance() -> None:
+    """Every table puts what the assurance says of the next hop, whatever its case."""
+    hop = "[mx.p.test]:26"
+    known = Capability(hop, assured=True, by="partner", policy="secure match=mx.p.test", steps=())
+    assert ask(Assurance(known), "tls", "[MX.p.test]:26") == Found("secure match=mx.p.test")
+    assert ask(Assurance(known), "sts", hop) == Found("secure match=mx.p.test")
+    answer = ask(Assurance(known), "capability", hop)
+    assert isinstance(answer, Found)
+    assert json.loads(answer.text)["hop"] == hop
 
 
-def test_rows_that_disagree_defer() -> None:
-    """A delivery obeys one policy only, so rows that demand different ones defer, and the reason names them."""
-    answer = ask(Partner("p.test", tls="verify"), Partner("a@p.test", tls=f"fingerprint:{FINGERPRINT}"))
-    assert answer == TryAgain("the partner rows a@p.test, p.test demand different TLS policies of p.test")
-
-
-def test_one_row_that_cannot_be_served_defers_all() -> None:
-    """A row that is not served yet is not outvoted by one that is."""
-    answer = ask(Partner("p.test", tls="verify"), Partner("a@p.test", tls="dane"))
-    assert answer == TryAgain("the partner row a@p.test demands dane, which is not served yet")
-
-
-def test_database_down_defers() -> None:
-    """Where the partner table cannot be read, the mail waits."""
-    assert isinstance(TlsPolicy(Rows(broken=True))("p.test"), TryAgain)
-
-
-def test_ordinary_transport_goes_on() -> None:
-    """The table of the ordinary transport knows nothing, which leaves that transport as it was."""
-    assert no_policy("p.test") == NotFound()
-    assert set(tables(Rows())) == {"tls", "sts", "capability"}
+@pytest.mark.parametrize("key", [".p.test", ".", "x" * 301])
+def test_no_next_hop(key: str) -> None:
+    """A parent domain, which Postfix asks for after the domain, is not found at once; the TLS route defers."""
+    assurance = Assurance()
+    assert ask(assurance, "sts", key) == NotFound()
+    assert isinstance(ask(assurance, "tls", key), TryAgain)
+    assert isinstance(ask(assurance, "capability", key), TryAgain)
+    assert assurance.asked == []
