@@ -23,7 +23,7 @@ HELD_NOTICE = Form(CLEAR, ("Your message waits in quarantine",), NOTICE)
 _EXPIRED = ("--faked-system-time", "20240101T000000", "--passphrase", "", "--quick-generate-key")
 _TEXT = "Content-Type: text/plain; charset=utf-8"
 _QUESTION = "<question-1@plain.test>"
-_UNSIGNED = "decrypted=no; signed=none"
+_UNSIGNED = "decrypted=no; signed=none; came=plain"
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +164,7 @@ def _inbound(town: Town) -> Iterator[Sample]:
     body = f"{word}: for mia alone.\r\n".encode()
     line, outer = pgp_mime(town.gpg.encrypt(f"{_TEXT}\r\n\r\n".encode() + body, ["<mia@hosp.test>"], signer=key))
     opened = Content(_TEXT.partition(": ")[2], body, word.encode())
-    signed = f"decrypted=openpgp; signed=pass by=kim@plain.test key={key} trust=admin"
+    signed = f"decrypted=openpgp; signed=pass by=kim@plain.test key={key} trust=admin; came=plain"
     expected = {"mia@hosp.test": _form(CLEAR, "a question", signed)}
     asked = _sample(
         "encrypted to mia, for mia",

@@ -68,7 +68,7 @@ class Script:
             case "reject":
                 return Reject(("100% refused: Grüße", "line\r\nbreak"))
             case "later":
-                return TempFail(("100% later: bob@plain.test", "line\r\nbreak"))
+                return TempFail(("100% later: bob@plain.test", "line\r\nbreak"), "4.4.3", "unknown")
             case "edit":
                 edits = (
                     saw,

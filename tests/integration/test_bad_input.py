@@ -196,7 +196,9 @@ class TestIncoming:
         watched.postfix.wait_queue_empty(60)
         assert [one.addresses for one in watched.inside.messages] == [(_DOC,)] * outcome.ok
         for one in watched.inside.messages:
-            assert one.values("Gatepost-Result") == ["gatepost.mail.hosp.test; decrypted=no; signed=none"]
+            assert one.values("Gatepost-Result") == [
+                "gatepost.mail.hosp.test; decrypted=no; signed=none; came=plain"
+            ]
 
     @pytest.mark.parametrize("name", [
         "truncated armor", "armor without an end", "one octet changed", "no closing boundary",

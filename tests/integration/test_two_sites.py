@@ -170,7 +170,7 @@ class TestExchange:
         assert pair.hosp.send(SUE, BOB, message=message).ok
 
         got = pair.clinic.message_to(BOB)
-        own = f"gatepost.mail.{CLINIC}; decrypted=openpgp; signed=none; flag=unauthenticated"
+        own = f"gatepost.mail.{CLINIC}; decrypted=openpgp; signed=none; came=plain; flag=unauthenticated"
         assert got.values("Gatepost-Result") == [own]
         assert got.values("Authentication-Results") == [f"gatepost.mail.{CLINIC}; none"]
         assert b"multipart/encrypted" not in got.header
@@ -182,7 +182,7 @@ class TestExchange:
         message = letter("plain\r\n", sender="x@plain.test", to=BOB, fields=[forged])
         assert send(pair.clinic.postfix.outside_port, Envelope.of("x@plain.test", BOB), message).ok
 
-        own = f"gatepost.mail.{CLINIC}; decrypted=no; signed=none"
+        own = f"gatepost.mail.{CLINIC}; decrypted=no; signed=none; came=plain"
         assert pair.clinic.message_to(BOB).values("Gatepost-Result") == [own]
 
 

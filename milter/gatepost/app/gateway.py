@@ -45,7 +45,7 @@ from gatepost.gateway.telling import Telling
 from gatepost.message import address
 from gatepost.message.address import Address
 from gatepost.message.direction import Site
-from gatepost.message.transaction import Client
+from gatepost.message.transaction import Came, Client
 from gatepost.mta.postfix.aliases import PostfixAliases
 from gatepost.mta.postfix.routes import PostfixRoutes
 from gatepost.mta.reinjection import Listener, Reinjection
@@ -221,11 +221,18 @@ def explain(
     recipients: Sequence[str],
     subject: str | None,
     client: Client | None,
+    came: Came = Came.PLAIN,
 ) -> Plan:
     """Decide about a message without sending anything; raises AddressError for a recipient that is refused."""
     gateway = gateway_of(settings, open_database(settings))
     transaction = rehearse(
-        raw, site=site_of(settings), sender=sender, recipients=recipients, subject=subject, client=client
+        raw,
+        site=site_of(settings),
+        sender=sender,
+        recipients=recipients,
+        subject=subject,
+        client=client,
+        came=came,
     )
     for one in transaction.recipients:
         try:

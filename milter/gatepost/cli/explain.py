@@ -2,6 +2,7 @@
 
 import ipaddress
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,7 +10,18 @@ import typer
 
 from gatepost.cli.invocation import invocation
 from gatepost.decision.plan import Copy, Judgement, Plan
-from gatepost.message.transaction import Client
+from gatepost.message.transaction import Came, Client
+
+
+class Tls(StrEnum):
+    """How a client may come."""
+
+    NONE = "none"
+    TLS = "tls"
+    VERIFIED = "verified"
+
+
+_CAME = {Tls.NONE: Came.PLAIN, Tls.TLS: Came.TLS, Tls.VERIFIED: Came.VERIFIED}
 
 
 def explain(
@@ -20,12 +32,16 @@ def explain(
     client: Annotated[str | None, typer.Option(help="The client's IP address.")] = None,
     auth: Annotated[str | None, typer.Option(help="The client's SASL login name.")] = None,
     listener: Annotated[str | None, typer.Option(help="The service that took the mail (daemon_name).")] = None,
+    tls: Annotated[
+        Tls, typer.Option(help="The client's connection: in clear, by TLS, or with a trusted certificate.")
+    ] = Tls.NONE,
     file: Annotated[Path | None, typer.Argument(help="The message; - for standard input.")] = None,
 ) -> None:
     """
     Show the plan for a message: demand, rules, treatment and reasons for each recipient, and the copies.
 
-    Without --client, --auth and --listener, a sender in internal_domains counts as authenticated.
+    Without --client, --auth and --listener, a sender in internal_domains counts as authenticated. --tls counts for
+    mail that comes in.
     """
     from gatepost.app import gateway
 
@@ -38,6 +54,7 @@ def explain(
         recipients=recipients,
         subject=subject,
         client=_client(client, auth, listener),
+        came=_CAME[tls],
     )
     site.emit(_document(plan), "\n".join(_lines(plan)))
 

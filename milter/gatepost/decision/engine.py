@@ -5,6 +5,7 @@ Pure: no I/O, no clock; the same values give the same plan, and every step leave
 
 - The strictest of all demands wins; their order means nothing. For internal and incoming recipients only
   quarantine and reject count; in transit nothing is demanded.
+- Mail from a partner that came otherwise than its row asks is flagged, held, or put off as a whole.
 - Rules that detect come second: they judge what would leave unprotected.
 - What is not known counts as if it held: an unknown never lowers protection. Where no rung is usable and nobody
   knows of one whether it is, the whole message is put off.
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from gatepost.decision.copies import shared
 from gatepost.decision.demand import Demand, Treatment
 from gatepost.decision.facts import RecipientFacts
+from gatepost.decision.inbound import Inbound
 from gatepost.decision.ladder import Ladders, Step, choose, climb
 from gatepost.decision.plan import Answer, Judgement, Plan
 from gatepost.decision.rules import Rule, RuleSet
@@ -28,6 +30,8 @@ _LEAST = {  # the least demand that counts in a direction
     Direction.INTERNAL: Demand.QUARANTINE,
     Direction.IN: Demand.QUARANTINE,
 }
+
+_NOTHING_ASKED = Inbound()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +63,8 @@ def may_demand(view: View, facts: RecipientFacts, rules: RuleSet) -> bool:
 
     Used before the body is there: a False means that neither look-ups nor the body are needed.
     """
+    if _inbound(view, facts).unmet:
+        return True
     least = _LEAST.get(facts.direction)
     if least is None:
         return False
@@ -109,12 +115,12 @@ def decide(
         raise ValueError("a message without recipients cannot be decided")
     judgements = tuple([_judge(view, each, rules, ladders, no_rung) for each in facts])
     if any(judgement.treatment is Treatment.REJECT for judgement in judgements):
-        return Plan(Answer.REJECT, judgements, ())
+        return Plan(Answer.REJECT, judgements, (), view.inbound)
     if any(judgement.treatment is Treatment.TEMPFAIL for judgement in judgements):
-        return Plan(Answer.TEMPFAIL, judgements, ())
+        return Plan(Answer.TEMPFAIL, judgements, (), view.inbound)
     copies = shared(view, judgements, rules.tags)
     stays = any(copy.in_place for copy in copies)
-    return Plan(Answer.ACCEPT if stays else Answer.DISCARD, judgements, copies)
+    return Plan(Answer.ACCEPT if stays else Answer.DISCARD, judgements, copies, view.inbound)
 
 
 def _judge(view: View, facts: RecipientFacts, rules: RuleSet, ladders: Ladders, no_rung: Treatment) -> Judgement:
@@ -152,11 +158,13 @@ def _judges(rule: Rule, treatment: Treatment) -> bool:
 
 
 def _demanded(view: View, facts: RecipientFacts, rules: Iterable[Rule]) -> Demanded:
+    inbound = _inbound(view, facts)
+    demand = Demand.QUARANTINE if inbound.action == "quarantine" else Demand.NONE
     least = _LEAST.get(facts.direction)
     if least is None:
-        return Demanded(Demand.NONE, (), ("transit: nothing is demanded",), mark=False)
-    demand = Demand.NONE
-    reasons: list[str] = []
+        told = inbound.reasons or ("transit: nothing is demanded",)
+        return Demanded(demand, (), told, mark=False)
+    reasons = [*inbound.reasons]
     matching: list[Rule] = []
     for rule in rules:
         if rule.condition.holds(view, facts) is False:
@@ -196,10 +204,18 @@ def _standing(view: View, facts: RecipientFacts) -> tuple[Demand, list[str]]:
     return demand, reasons
 
 
+def _inbound(view: View, facts: RecipientFacts) -> Inbound:
+    """Give what is asked of mail that comes in; also where insiders stand behind aliases that cannot be parted."""
+    concerned = facts.direction is Direction.IN or (facts.direction is Direction.TRANSIT and facts.recipient.tied)
+    return view.inbound if view.inbound is not None and concerned else _NOTHING_ASKED
+
+
 def _treated(
     demanded: Demanded, view: View, facts: RecipientFacts, ladders: Ladders, no_rung: Treatment
 ) -> _Outcome:
     demand = demanded.demand
+    if demand is not Demand.REJECT and _inbound(view, facts).action == "tempfail":
+        return _Outcome(Treatment.TEMPFAIL, ("the message is put off",))
     if demand is Demand.NONE:
         return _Outcome(Treatment.PASS, ())
     if demand is Demand.QUARANTINE:

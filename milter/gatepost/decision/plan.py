@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from gatepost.decision.demand import Demand, Treatment
+from gatepost.decision.inbound import Inbound
 from gatepost.directory.key import Key
 from gatepost.message.direction import Direction
 from gatepost.message.transaction import Recipient
@@ -16,8 +17,8 @@ class Answer(StrEnum):
 
     ACCEPT = "accept"
     DISCARD = "discard"
-    REJECT = "reject"
     TEMPFAIL = "tempfail"
+    REJECT = "reject"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +62,13 @@ class Copy:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The decision for a transaction: a judgement for each recipient, in order, and the copies that follow."""
+    """
+    The decision for a transaction: a judgement for each recipient, in order, and the copies that follow.
+
+    `inbound` tells how a message for inside recipients came from outside.
+    """
 
     answer: Answer
     judgements: tuple[Judgement, ...]
     copies: tuple[Copy, ...]
+    inbound: Inbound | None = None

@@ -7,6 +7,7 @@ Size and finds are unknown (None) until the whole message is there.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from gatepost.decision.inbound import Inbound
 from gatepost.message import subject
 from gatepost.message.field import Field
 from gatepost.message.subject import Tags
@@ -22,7 +23,8 @@ class View:
     were found, as configured. `outside` counts the recipients with direction out. `size` is in octets, header
     and body. `finds` gives the number of finds of each detector. `encrypted` tells that the message is truly
     encrypted already: computed from packets, never from a label. `requiretls` tells that the sender asked for
-    verified TLS on the whole way (RFC 8689 section 2).
+    verified TLS on the whole way (RFC 8689 section 2). `inbound` tells, of a
+    message from outside for inside recipients, how it came and what its sender's partner rows ask.
     """
 
     sender: str
@@ -35,6 +37,7 @@ class View:
     finds: Mapping[str, int] | None = None
     encrypted: bool = False
     requiretls: bool = False
+    inbound: Inbound | None = None
     _headers: dict[bytes, tuple[str, ...]] = field(default_factory=dict, compare=False, repr=False)
 
     @classmethod
@@ -47,6 +50,7 @@ class View:
         complete: bool = True,
         finds: Mapping[str, int] | None = None,
         encrypted: bool = False,
+        inbound: Inbound | None = None,
     ) -> "View":
         """Take the view of a transaction; `complete` tells that the body is there, so that the size is known."""
         fields = transaction.fields
@@ -62,6 +66,7 @@ class View:
             finds=finds,
             encrypted=encrypted,
             requiretls=transaction.requiretls,
+            inbound=inbound,
         )
 
     def completed(self, transaction: Transaction) -> "View":
@@ -77,6 +82,7 @@ class View:
             finds=self.finds,
             encrypted=self.encrypted,
             requiretls=self.requiretls,
+            inbound=self.inbound,
             _headers=self._headers,
         )
 

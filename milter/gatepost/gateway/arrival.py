@@ -6,11 +6,12 @@ this recipient or of the recipient's domain open, and no one else's. What cannot
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gatepost.crypto import pgpmime
 from gatepost.crypto.openpgp import Opened, Opener
+from gatepost.decision.inbound import Inbound
 from gatepost.directory.key import Keys
 from gatepost.gateway import own_fields
 from gatepost.gateway.budget import Budget
@@ -64,13 +65,14 @@ class Arrivals:
         return pgpmime.may_be_encrypted(fields, inline=self._inline)
 
     def forms(
-        self, transaction: Transaction, recipients: tuple[Recipient, ...], budget: Budget
+        self, transaction: Transaction, recipients: tuple[Recipient, ...], inbound: Inbound, budget: Budget
     ) -> tuple[Arrival, ...]:
         """Build the forms for the inside recipients, those who share one together; raises WorkerError."""
+        came = Result(came=inbound.came, flags=("unprotected",) if inbound.unmet else ())
         common = self._common_edits(transaction.fields)
         ciphertext = self._ciphertext(transaction, budget)
         if ciphertext is None:
-            return (self._closed(recipients, common, Result()),)
+            return (self._closed(recipients, common, came),)
         sender = author(transaction.fields)
         opened: dict[Opened, list[Recipient]] = {}
         closed = []
@@ -88,11 +90,12 @@ class Arrivals:
             else:
                 opened.setdefault(found, []).append(recipient)
         forms = [
-            self._opened(tuple(group), common, found, transaction.fields, sender)
+            self._opened(tuple(group), common, found, self._result(found, came, sender), transaction.fields)
             for found, group in opened.items()
         ]
         if closed:
-            forms.append(self._closed(tuple(closed), common, Result(flags=("undecryptable",))))
+            result = replace(came, flags=(*came.flags, "undecryptable"))
+            forms.append(self._closed(tuple(closed), common, result))
         return tuple(forms)
 
     def _ciphertext(self, transaction: Transaction, budget: Budget) -> Body | None:
@@ -124,18 +127,18 @@ class Arrivals:
         recipients: tuple[Recipient, ...],
         common: tuple[Edit, ...],
         opened: Opened,
+        result: Result,
         fields: tuple[Field, ...],
-        sender: str,
     ) -> Arrival:
-        result = self._result(opened, sender)
         content, body = pgpmime.open_entity(opened.plaintext, self._directory)
         edits = (*common, *result.fields(self._authserv_id), *replaced_content(fields, content))
         return Arrival(recipients, Form(edits, body), result)
 
-    def _result(self, opened: Opened, sender: str) -> Result:
+    def _result(self, opened: Opened, came: Result, sender: str) -> Result:
         status = opened.verification.status
         if status != "pass":
-            return Result(decrypted="openpgp", signed=status, flags=("unauthenticated",))
+            flags = (*came.flags, "unauthenticated")
+            return replace(came, decrypted="openpgp", signed=status, flags=flags)
         fingerprint = opened.verification.fingerprint
         signer = next(
             (
@@ -145,7 +148,8 @@ class Arrivals:
             ),
             None,
         )
-        return Result(
+        return replace(
+            came,
             decrypted="openpgp",
             signed="pass",
             by=sender,

@@ -14,6 +14,7 @@ from dataclasses import replace
 from gatepost.decision import engine
 from gatepost.decision.demand import Treatment
 from gatepost.decision.facts import RecipientFacts
+from gatepost.decision.inbound import Inbound
 from gatepost.decision.ladder import Ladders
 from gatepost.decision.plan import Answer, Copy, Judgement, Plan
 from gatepost.decision.rules import RuleSet
@@ -23,6 +24,7 @@ from gatepost.gateway.arrival import Arrivals
 from gatepost.gateway.budget import Budget
 from gatepost.gateway.despatch import Despatch, Outgoing
 from gatepost.gateway.journal import Attempt, Journal
+from gatepost.gateway.metrics import UNKNOWN, UNPROTECTED
 from gatepost.gateway.next_hops import NextHops
 from gatepost.gateway.protection import Protection
 from gatepost.gateway.report import Returned, is_report
@@ -38,6 +40,11 @@ _PATIENCE = 90.0  # seconds to decide where nobody waits
 _ROUTED = frozenset("%!@")
 _CAME_IN = frozenset({Direction.IN, Direction.TRANSIT})
 _STOPPING = frozenset({Treatment.REJECT, Treatment.TEMPFAIL})  # the whole message
+
+_NOT_AS_IT_CAME = (
+    "Mail from this sender is not taken as it came, and was delivered to nobody:",
+    "send it over TLS (STARTTLS) or encrypted with OpenPGP or S/MIME, as was agreed",
+)
 
 
 class Gateway:
@@ -89,7 +96,9 @@ class Gateway:
         inside = self._site.is_inside(transaction.client)
         facts = self._surveyor.facts(transaction, inside=inside)
         outside = sum(one.direction is Direction.OUT for one in facts)
-        view = View.of(transaction, self._rules.tags, outside=outside, complete=False)
+        concerned = any(one.direction is Direction.IN or one.recipient.tied for one in facts)
+        inbound = self._surveyor.inbound(transaction) if concerned and not inside else None
+        view = View.of(transaction, self._rules.tags, outside=outside, complete=False, inbound=inbound)
         demanded = frozenset(one.recipient for one in facts if engine.may_demand(view, one, self._rules))
         needs_body = (
             is_report(transaction)
@@ -139,6 +148,8 @@ class Gateway:
         ]
         if any(one.rungs for one in known) and self._arrivals.is_encrypted(transaction, budget):
             view = replace(view, encrypted=True)
+        if view.inbound is not None and view.inbound.unmet and self._arrivals.is_encrypted(transaction, budget):
+            view = replace(view, inbound=replace(view.inbound, encrypted=True))
         return engine.decide(view, known, self._rules, self._ladders, self._no_rung)
 
     def _with_rungs(self, facts: RecipientFacts, hops: NextHops, budget: Budget) -> RecipientFacts:
@@ -160,7 +171,7 @@ class Gateway:
                 self._despatch.record(transaction, plan, started=started, answer="reject")
                 return Reject(self._refusal(transaction, plan))
             if plan.answer is Answer.TEMPFAIL:
-                return TempFail(self._delay(transaction, plan))
+                return self._delay(transaction, plan)
             outgoing = self._outgoing(transaction, plan, returned, budget, inside=survey.inside)
             return self._despatch.send(
                 transaction, plan, outgoing, budget, attempt, started=started, envelope=envelope
@@ -192,7 +203,7 @@ class Gateway:
 
     def _release(self, transaction: Transaction, budget: Budget, attempt: Attempt) -> tuple[Judgement, ...]:
         started = time.monotonic()
-        survey = self.survey(transaction)
+        survey = self.survey(transaction).released()
         transaction = replace(transaction, recipients=tuple(one.recipient for one in survey.facts))
         returned = self._surveyor.returned(transaction, inside=survey.inside)
         plan = self._plan(transaction, survey, returned, budget)
@@ -217,7 +228,7 @@ class Gateway:
             if inside:
                 built.append(self._departing(transaction, copy, returned, budget))
             else:
-                built.extend(self._arriving(transaction, copy, budget))
+                built.extend(self._arriving(transaction, copy, plan.inbound or Inbound(), budget))
         return tuple(built)
 
     def _departing(
@@ -230,7 +241,7 @@ class Gateway:
             form = replace(form, body=returned.cut)
         return Outgoing(copy.recipients, form, in_place=copy.in_place, tls_route=copy.treatment is Treatment.TLS)
 
-    def _arriving(self, transaction: Transaction, copy: Copy, budget: Budget) -> list[Outgoing]:
+    def _arriving(self, transaction: Transaction, copy: Copy, inbound: Inbound, budget: Budget) -> list[Outgoing]:
         """One copy as decided may take several forms: opened for some, as it came for others."""
         ours = tuple(one for one in copy.recipients if self._site.is_ours(one))
         others = tuple(one for one in copy.recipients if not self._site.is_ours(one))
@@ -239,7 +250,7 @@ class Gateway:
             passed = replace(copy, recipients=others)
             built.append(Outgoing(others, self._protection.form(transaction, passed, budget, for_outsiders=True)))
         if ours:
-            arrivals = self._arrivals.forms(transaction, ours, budget)
+            arrivals = self._arrivals.forms(transaction, ours, inbound, budget)
             built.extend(Outgoing(one.recipients, one.form, result=one.result) for one in arrivals)
         built.sort(key=lambda one: one.result is not None and one.result.opened)
         return [replace(built[0], in_place=copy.in_place), *built[1:]]
@@ -255,15 +266,21 @@ class Gateway:
             "Leave these recipients out, or ask your postmaster how to write to them",
         )
 
-    def _delay(self, transaction: Transaction, plan: Plan) -> tuple[str, ...]:
-        """Name each recipient for whom the message waits, and why; an outside client learns the fact alone."""
-        if not self._site.is_inside(transaction.client):
-            return ("The message cannot be taken now, try again later",)
+    def _delay(self, transaction: Transaction, plan: Plan) -> TempFail:
+        """
+        Name each recipient for whom the message waits, and why; an outside client learns what would be taken.
+
+        Mail from outside is put off for one reason only: it came otherwise than a partner's row asks.
+        """
         waiting = [one for one in plan.judgements if one.treatment is Treatment.TEMPFAIL]
-        return (
+        if not self._site.is_inside(transaction.client):
+            told = dict.fromkeys(reason for one in waiting for reason in one.reasons)
+            return TempFail(_NOT_AS_IT_CAME, "4.7.1", UNPROTECTED, "; ".join(told))
+        lines = (
             "The message was sent to nobody yet, try again later:",
             *(f"{one.recipient.address.text}: {'; '.join(one.reasons)}" for one in waiting),
         )
+        return TempFail(lines, "4.4.3", UNKNOWN)
 
     def prove_alive(self) -> None:
         """Go once through what every message needs that is written; returns also where the database fails."""

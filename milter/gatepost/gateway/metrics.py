@@ -36,7 +36,8 @@ _CAUSES: dict[type[GatepostError], str] = {
     DirectoryError: "storage",
 }
 UNKNOWN = "unknown"  # no rung was usable, and of one nobody knew whether it is
-CAUSES = tuple(dict.fromkeys((*_CAUSES.values(), UNKNOWN, "internal")))
+UNPROTECTED = "unprotected"  # mail from a partner came otherwise than its row asks
+CAUSES = tuple(dict.fromkeys((*_CAUSES.values(), UNKNOWN, UNPROTECTED, "internal")))
 
 
 class Metrics(Protocol):

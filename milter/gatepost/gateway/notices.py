@@ -46,6 +46,27 @@ class Notice:
     digest: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """What a notice about a held copy says to its reader."""
+
+    subject: str
+    opening: str
+    to_do: str
+
+
+_HELD = _Held(
+    "Your message waits in quarantine",
+    "Your message could not leave as it is. It is kept, encrypted, at the mail gateway.",
+    "ask your postmaster to release it",
+)
+_HELD_FROM_OUTSIDE = _Held(
+    "A message from outside waits in quarantine",
+    "A message from outside is kept, encrypted, at the mail gateway. Its sender was not told, who may be forged.",
+    "`gatepost quarantine show` and `release`",
+)
+
+
 class NoticeLog(Protocol):
     """Remembers which notices went to whom. Thread-safe; raises StorageError."""
 
@@ -88,12 +109,14 @@ class Notices:
         """
         Tell the sender which recipients' copy is held, and why, and who gets the message.
 
-        `inside` tells that one of ours sent it: anybody else's sender address may be forged, so the admin is told.
+        `inside` tells that one of ours sent it: anybody else's sender address may be forged, so the admin is told,
+        nobody else.
         """
         recipient = self._admin if not inside or is_automatic(transaction) else transaction.sender
         digest = _digest(b"held", transaction, [address for address, _ in held])
-        text = _held_text(transaction, subject, held, went, keep)
-        return self._notice(recipient, transaction, "Your message waits in quarantine", text, digest)
+        told = _HELD if inside else _HELD_FROM_OUTSIDE
+        text = _held_text(told, transaction, subject, held=held, went=went, keep=keep)
+        return self._notice(recipient, transaction, told.subject, text, digest)
 
     def protected(self, transaction: Transaction, protected: Sequence[tuple[Address, str]]) -> Notice | None:
         """Tell the sender which recipients' copy was protected, and how; None for a sender who is no person."""
@@ -158,14 +181,16 @@ def is_automatic(transaction: Transaction) -> bool:
 
 
 def _held_text(
+    told: _Held,
     transaction: Transaction,
     subject: str,
+    *,
     held: Sequence[tuple[Address, str]],
     went: Sequence[Address],
     keep: timedelta,
 ) -> str:
     lines = [
-        "Your message could not leave as it is. It is kept, encrypted, at the mail gateway.",
+        told.opening,
         "",
         f"Subject: {_one_line(subject)}",
         f"From:    {transaction.sender}",
@@ -179,7 +204,7 @@ def _held_text(
     else:
         lines += ["It went to nobody else.", ""]
     lines += [
-        f"What to do: ask your postmaster to release it (queue ID {transaction.queue_id or 'unknown'}), or do",
+        f"What to do: {told.to_do} (queue ID {transaction.queue_id or 'unknown'}), or do",
         "nothing: after " + f"{max(keep.days, 1)} days it is deleted.",
         "",
         "This notice was made by the mail gateway; nobody reads replies to it.",

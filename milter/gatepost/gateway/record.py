@@ -9,10 +9,11 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from gatepost.decision.plan import Plan
+from gatepost.decision.plan import Judgement, Plan
 from gatepost.directory.event import POSSIBLE_DUPLICATE, Event, Kind
 from gatepost.gateway.metrics import Metrics, NoMetrics
 from gatepost.log import logger
+from gatepost.message.direction import Direction
 from gatepost.message.transaction import Recipient, Transaction
 
 
@@ -48,10 +49,18 @@ class MessageRecord:
                 treatment=one.treatment.value,
                 rules=one.rules,
                 reasons=one.reasons,
-                detail=_detail(one.recipient, self.details.get(one.recipient, {})),
+                detail=self._detail(one),
             )
             for one in self.plan.judgements
         ]
+
+    def _detail(self, one: Judgement) -> Mapping[str, object]:
+        detail = dict(self.details.get(one.recipient, {}))
+        if one.recipient.alias is not None:
+            detail["alias"] = one.recipient.alias.text
+        if one.direction is Direction.IN and self.plan.inbound is not None:
+            detail["came"] = self.plan.inbound.came.value
+        return detail
 
     def _kind(self, recipient: Recipient) -> Kind:
         if self.answer == "release":
@@ -72,7 +81,3 @@ class MessageRecord:
             ],
             milliseconds=round(self.seconds * 1000, 1),
         )
-
-
-def _detail(recipient: Recipient, known: Mapping[str, object]) -> Mapping[str, object]:
-    return known if recipient.alias is None else {**known, "alias": recipient.alias.text}

@@ -3,6 +3,7 @@ A rehearsal: the transaction that a message would make, for `explain`, which dec
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from gatepost.message import address
 from gatepost.message.address import Address
@@ -10,7 +11,7 @@ from gatepost.message.body import MemoryBody
 from gatepost.message.direction import Site
 from gatepost.message.field import Field
 from gatepost.message.read import split
-from gatepost.message.transaction import Client, Recipient, Transaction
+from gatepost.message.transaction import Came, Client, Recipient, Transaction
 
 _STRANGER = "192.0.2.1"  # RFC 5737: nobody's address, so no internal network holds it
 
@@ -23,11 +24,13 @@ def rehearse(
     recipients: Sequence[str],
     subject: str | None = None,
     client: Client | None = None,
+    came: Came = Came.PLAIN,
 ) -> Transaction:
     """
     Make the transaction of a message; `subject` takes the place of the file's.
 
-    Without a client, a sender in the internal domains counts as authenticated, any other as an outside client.
+    Without a client, a sender in the internal domains counts as authenticated, any other as an outside client;
+    `came` tells how it came.
     Raises AddressError for an address that the milter would refuse.
     """
     fields, body = split(raw)
@@ -38,7 +41,7 @@ def rehearse(
         )
     author = address.parse(_bracketed(sender))
     return Transaction(
-        client=client or _client(author, site),
+        client=replace(client or _client(author, site), came=came),
         sender=author,
         parameters=(),
         recipients=tuple(Recipient(address.parse(_bracketed(one))) for one in recipients),

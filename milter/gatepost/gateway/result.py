@@ -8,6 +8,7 @@ programs. Both carry our authserv-id, and incoming ones under it have been remov
 from dataclasses import dataclass
 
 from gatepost.message.edit import Prepend
+from gatepost.message.transaction import Came
 
 RESULT = b"Gatepost-Result"
 
@@ -18,7 +19,7 @@ class Result:
     What came of one incoming copy.
 
     `decrypted` is "openpgp", "smime" or "no"; `signed` "pass", "fail" or "none"; `by`, `key` and `trust`
-    tell whose signature it was; `flags` are words of the contract.
+    tell whose signature it was; `came` by what connection it came; `flags` are words of the contract.
     """
 
     decrypted: str = "no"
@@ -26,6 +27,7 @@ class Result:
     by: str = ""
     key: str = ""
     trust: str = ""
+    came: Came = Came.PLAIN
     flags: tuple[str, ...] = ()
 
     @property
@@ -46,7 +48,7 @@ class Result:
         for name, value in (("by", self.by), ("key", self.key), ("trust", self.trust)):
             if value:
                 signed += f" {name}={value}"
-        parts = [f"decrypted={self.decrypted}", signed]
+        parts = [f"decrypted={self.decrypted}", signed, f"came={self.came}"]
         if self.flags:
             parts.append("flag=" + ",".join(self.flags))
         return "; ".join(parts)

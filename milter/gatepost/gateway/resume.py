@@ -45,7 +45,7 @@ def rest_of(entry: Entry, anew: Plan, rungs: Rungs) -> Plan:
     copies = [copy for before in entry.plan.copies if (copy := _reduced(before, left)) is not None]
     copies += [copy_of([one], in_place=False) for one in changed]
     answer = Answer.ACCEPT if any(copy.in_place for copy in copies) else Answer.DISCARD
-    return Plan(answer, (*judgements, *left, *changed), tuple(copies))
+    return Plan(answer, (*judgements, *left, *changed), tuple(copies), anew.inbound)
 
 
 def copy_of(members: Sequence[Judgement], *, in_place: bool) -> Copy:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from gatepost.crypto.openpgp import Encryptor
 from gatepost.decision.demand import PROTECTING, Demand, Treatment
 from gatepost.decision.facts import RecipientFacts, Rung
+from gatepost.decision.inbound import Inbound
 from gatepost.decision.view import View
 from gatepost.directory.key import Key, Keys, Trust
 from gatepost.directory.partner import Partner, Partners
@@ -23,7 +24,9 @@ from gatepost.message.address import Address
 from gatepost.message.direction import BEHIND, Direction, Site
 from gatepost.message.field import Field
 from gatepost.message.message_id import named_in
-from gatepost.message.transaction import Recipient, Transaction
+from gatepost.message.received import entered_by_tls
+from gatepost.message.senders import senders
+from gatepost.message.transaction import Came, Recipient, Transaction
 from gatepost.transport.capability import Capabilities
 
 _THREAD_FIELDS = frozenset({b"message-id", b"in-reply-to", b"references", b"resent-message-id"})
@@ -46,6 +49,11 @@ class Survey:
     inside: bool
     hops: NextHops
     demanded: frozenset[Recipient] = frozenset()
+
+    def released(self) -> "Survey":
+        """Give the same for a message that was held and may go now, however it came in."""
+        inbound = self.view.inbound
+        return self if inbound is None else replace(self, view=replace(self.view, inbound=inbound.released()))
 
 
 class Surveyor:
@@ -93,6 +101,16 @@ class Surveyor:
         if internal:
             return RecipientFacts(recipient, Direction.INTERNAL)
         return RecipientFacts(recipient, Direction.OUT, partner=self._partner(recipient), thread=thread)
+
+    def inbound(self, transaction: Transaction) -> Inbound:
+        """Tell how a message from outside came, and what the rows of its sender and of From ask."""
+        found = (self._partners.find(one) for one in senders(transaction.sender, transaction.fields))
+        rows = {row.pattern: row for row in found if row is not None}
+        client = transaction.client
+        came = client.came
+        if client.listener in BEHIND:  # that step is the mail server's own
+            came = Came.TLS if entered_by_tls(transaction.fields) else Came.PLAIN
+        return Inbound.of(came, client.certificate, rows.values())
 
     def _partner(self, recipient: Recipient) -> Partner | None:
         """Give the partner row; for tied recipients the strictest of those outside."""

@@ -35,9 +35,16 @@ class Reject:
 
 @dataclass(frozen=True, slots=True)
 class TempFail:
-    """Put off: 451 4.4.3 with `lines` telling each recipient for whom it waits, and why."""
+    """
+    Put off: 451 with an enhanced status code, and `lines` telling what it waits for, and why.
+
+    `cause` is the word that is counted, `told` what the log says; without it, the lines.
+    """
 
     lines: tuple[str, ...]
+    enhanced: str
+    cause: str
+    told: str = ""
 
 
 Verdict = Accept | Discard | Reject | TempFail

@@ -5,11 +5,20 @@ Values only; whoever receives the message (a milter session, the command line) b
 """
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from gatepost.message.address import Address
 from gatepost.message.body import Body
 from gatepost.message.field import Field, named
 from gatepost.message.message_id import named_in
+
+
+class Came(StrEnum):
+    """How a message came over the connection that handed it in."""
+
+    PLAIN = "plain"
+    TLS = "tls"
+    VERIFIED = "verified"  # by TLS, from a client whose certificate the mail server trusts
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +29,8 @@ class Client:
     name: str = ""
     listener: str = ""  # macro {daemon_name}: the smtpd service that took the connection
     authenticated: str = ""  # macro {auth_authen}: the SASL login name
+    came: Came = Came.PLAIN
+    certificate: str = ""  # macro {cert_subject}: the common name in a certificate that is trusted
 
 
 @dataclass(frozen=True, slots=True)

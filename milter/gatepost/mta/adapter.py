@@ -20,13 +20,13 @@ import Milter
 
 from gatepost.errors import AddressError, ConfigError, cause
 from gatepost.gateway.budget import Budget
-from gatepost.gateway.metrics import UNKNOWN, Metrics, word_of
+from gatepost.gateway.metrics import Metrics, word_of
 from gatepost.gateway.survey import Survey
 from gatepost.gateway.verdict import Accept, Discard, Reject, TempFail, Verdict
 from gatepost.log import logger
 from gatepost.message import address
 from gatepost.message.address import Address
-from gatepost.message.transaction import Client, Recipient, Transaction
+from gatepost.message.transaction import Came, Client, Recipient, Transaction
 from gatepost.mta import edits
 from gatepost.mta.probe import answers
 from gatepost.mta.receiving import Receiving
@@ -107,12 +107,7 @@ class Session(Milter.Base):  # type: ignore[misc] # pymilter has no types
         self._drop()
         receiving = self._receiving = Receiving(self._spool_directory)
         try:
-            receiving.client = Client(
-                address=self._peer,
-                name=self._peer_name,
-                listener=self._macro("{daemon_name}"),
-                authenticated=self._macro("{auth_authen}"),
-            )
+            receiving.client = self._client()
             # Only what comes without an SMTP session, as by sendmail(1), has a queue ID already.
             receiving.without_smtp = bool(self._macro("i"))
             receiving.parameters = _texts(parameters)
@@ -217,6 +212,32 @@ class Session(Milter.Base):  # type: ignore[misc] # pymilter has no types
     def _macro(self, name: str) -> str:
         return self.getsymval(name) or ""
 
+    def _client(self) -> Client:
+        """Give who the client is and how it came; the macros of HELO hold for every message that follows."""
+        came = Came.PLAIN
+        if self._macro("{tls_version}"):
+            came = Came.VERIFIED if self._trusts_certificate() else Came.TLS
+        return Client(
+            address=self._peer,
+            name=self._peer_name,
+            listener=self._macro("{daemon_name}"),
+            authenticated=self._macro("{auth_authen}"),
+            came=came,
+            certificate=self._macro("{cert_subject}") if came is Came.VERIFIED else "",
+        )
+
+    def _trusts_certificate(self) -> bool:
+        """
+        Tell whether the client showed a certificate that the mail server trusts.
+
+        Postfix names subject and issuer, by their common names, only if it does (smtpd_milter.c). Sendmail always
+        does, by their whole names, which begin with a slash, and says in {verify} what it thinks of them.
+        """
+        verified, subject = self._macro("{verify}"), self._macro("{cert_subject}")
+        if verified or subject.startswith("/"):
+            return verified == "OK"
+        return bool(subject or self._macro("{cert_issuer}"))
+
     def _perform(self, verdict: Verdict) -> int:
         match verdict:
             case Accept():
@@ -225,12 +246,12 @@ class Session(Milter.Base):  # type: ignore[misc] # pymilter has no types
             case Discard():
                 return int(Milter.DISCARD)
             case Reject(lines=lines):
-                self.setreply("550", "5.7.1", *(_reply_line(line) for line in lines[:_REPLY_LINES]))
+                self.setreply("550", "5.7.1", *_reply_lines(lines))
                 return int(Milter.REJECT)
             case TempFail(lines=lines):
-                logger.warning("tempfail", queue_id=self._macro("i"), cause="; ".join(lines))
-                self._metrics.put_off(UNKNOWN)
-                self.setreply("451", "4.4.3", *(_reply_line(line) for line in lines[:_REPLY_LINES]))
+                logger.warning("tempfail", queue_id=self._macro("i"), cause=verdict.told or "; ".join(lines))
+                self._metrics.put_off(verdict.cause)
+                self.setreply("451", verdict.enhanced, *_reply_lines(lines))
                 return int(Milter.TEMPFAIL)
 
     def _refuse(self, enhanced: str, text: str, recipient: bytes) -> int:
@@ -249,6 +270,10 @@ class Session(Milter.Base):  # type: ignore[misc] # pymilter has no types
     def _tempfail(self) -> int:
         self.setreply("451", "4.7.1", "Message protection is unavailable at the moment, try again later")
         return int(Milter.TEMPFAIL)
+
+
+def _reply_lines(texts: tuple[str, ...]) -> list[str]:
+    return [_reply_line(text) for text in texts[:_REPLY_LINES]]
 
 
 def _reply_line(text: str) -> str:

@@ -21,7 +21,7 @@ from gatepost.errors import AddressError, CryptoError, StorageError
 from gatepost.message.address import parse
 from gatepost.message.body import Spool
 from gatepost.message.field import Field
-from gatepost.message.transaction import Client, Recipient, Transaction
+from gatepost.message.transaction import Came, Client, Recipient, Transaction
 
 _FORMAT = 1
 
@@ -58,7 +58,7 @@ def unpack(chunks: Iterable[bytes], spool_directory: Path | None = None) -> Tran
         fields = tuple(_field(stream.exactly(size), name_size) for name_size, size in head["fields"])
         stream.exactly(len(b"\r\n"))
         return Transaction(
-            client=Client(**head["client"]),
+            client=_client(head["client"]),
             sender=parse(head["sender"].encode("utf-8")),
             parameters=tuple(head["parameters"]),
             recipients=recipients_from_json(head["recipients"]),
@@ -68,6 +68,10 @@ def unpack(chunks: Iterable[bytes], spool_directory: Path | None = None) -> Tran
         )
     except (ValueError, KeyError, TypeError, AddressError) as error:
         raise CryptoError("the held copy opened, but is not a packed message") from error
+
+
+def _client(values: dict[str, Any]) -> Client:
+    return Client(**values | {"came": Came(values.get("came", Came.PLAIN))})
 
 
 def recipients_to_json(recipients: Iterable[Recipient]) -> list[dict[str, object]]:

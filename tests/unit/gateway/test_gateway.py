@@ -7,38 +7,29 @@ from uuid import UUID
 
 import pysequoia
 import pytest
-from tests.fakes import FakeCertificates, FakeJournal, FakeKeys, World, opened
+from tests.fakes import FakeJournal, World, opened
+from tests.gateways import BODY, OUTSIDE, SHIPPED_RULES, gateway_over, message, processed
 
 from gatepost.decision.demand import Treatment
-from gatepost.decision.ladder import Ladders
 from gatepost.decision.plan import Answer, Judgement, Plan
 from gatepost.decision.reader import read_rules
 from gatepost.directory.key import Trust
 from gatepost.directory.thread import hashed
 from gatepost.errors import AddressError, CryptoError, DeliveryError, StorageError, WorkerError
-from gatepost.gateway.aliases import Aliases, Destination
-from gatepost.gateway.arrival import Arrivals
+from gatepost.gateway.aliases import Destination
 from gatepost.gateway.budget import Budget
-from gatepost.gateway.despatch import Despatch
 from gatepost.gateway.gateway import Gateway
 from gatepost.gateway.journal import Journal
-from gatepost.gateway.notices import Notice, Notices
-from gatepost.gateway.protection import Protection
-from gatepost.gateway.survey import Surveyor
-from gatepost.gateway.telling import Telling
+from gatepost.gateway.notices import Notice
 from gatepost.gateway.verdict import Accept, Discard, Reject, TempFail, Verdict
 from gatepost.message import address
 from gatepost.message.address import Address
 from gatepost.message.body import MemoryBody
-from gatepost.message.direction import Site
 from gatepost.message.edit import apply
 from gatepost.message.field import Field, named
-from gatepost.message.transaction import Client, Recipient, Transaction
+from gatepost.message.transaction import Transaction
 
 Build = Callable[..., Gateway]
-INSIDE, OUTSIDE = Client(authenticated="alice"), Client(address="192.0.2.1")
-BODY = b"canary\r\n"
-SITE = Site(frozenset({"hosp.test"}))
 
 
 @pytest.fixture
@@ -51,79 +42,13 @@ def gateway(world: World, tmp_path: Path) -> Build:
     """Build a gateway with the shipped rules, or others."""
 
     def build(rules_text: str = "", no_rung: Treatment = Treatment.QUARANTINE) -> Gateway:
-        directory = Path(__file__).parents[3] / "rules"
+        directory = SHIPPED_RULES
         if rules_text:
             directory = tmp_path
             (tmp_path / "rules.toml").write_text(rules_text)
-        rules = read_rules(directory, frozenset())
-        keys = FakeKeys(world)
-        aliases = Aliases(world.resolve, SITE.is_internal)
-        surveyor = Surveyor(
-            site=SITE,
-            aliases=aliases,
-            partners=world,
-            keys=keys,
-            threads=world,
-            encryptor=FakeCertificates(),
-            min_trust=Trust.WKD,
-            capabilities=world,
-            routes=world.route,
-        )
-        return Gateway(
-            site=SITE,
-            rules=rules,
-            ladders=Ladders(),
-            no_rung=no_rung,
-            surveyor=surveyor,
-            protection=Protection(authserv_id="gw.hosp.test", tags=rules.tags, encryption=world),
-            arrivals=Arrivals(
-                authserv_id="gw.hosp.test", opener=world, keys=keys, in_thread=surveyor.in_thread, inline=False
-            ),
-            journal=Journal(FakeJournal(world), holder="here"),
-            despatch=Despatch(
-                records=world,
-                holder=world,
-                submitter=world,
-                telling=Telling(
-                    notices=Notices(log=world, admin=address.parse(b"<admin@hosp.test>"), hostname="gw.hosp.test"),
-                    aliases=aliases,
-                    submitter=world,
-                ),
-            ),
-        )
+        return gateway_over(world, rules=read_rules(directory, frozenset()), no_rung=no_rung)
 
     return build
-
-
-def message(
-    *recipients: str,
-    subject: str = "hello",
-    client: Client = INSIDE,
-    sender: str = "alice@hosp.test",
-    fields: tuple[Field, ...] = (),
-    parameters: tuple[str, ...] = (),
-    body: bytes = BODY,
-) -> Transaction:
-    """Make a message whose To field names all recipients."""
-    return Transaction(
-        client=client,
-        sender=address.parse(f"<{sender}>".encode()),
-        parameters=parameters,
-        recipients=tuple(Recipient(address.parse(f"<{one}>".encode()), ("NOTIFY=NEVER",)) for one in recipients),
-        fields=(
-            Field(b"From", f" {sender}".encode()),
-            Field(b"To", f" {', '.join(recipients)}".encode()),
-            Field(b"Subject", f" {subject}".encode()),
-            Field(b"Message-ID", b" <1@hosp.test>"),
-            *fields,
-        ),
-        body=MemoryBody(body),
-        queue_id="4QID",
-    )
-
-
-def processed(gateway: Gateway, transaction: Transaction) -> Verdict:
-    return gateway.process(transaction, gateway.survey(transaction), Budget(60, keepalive=lambda: None))
 
 
 def released(gateway: Gateway, transaction: Transaction) -> None:
@@ -477,9 +402,10 @@ class TestLookUps:
         plan = Plan(Answer.TEMPFAIL, (), ())
         built = gateway()
 
-        assert built._delay(message("bob@hosp.test", client=OUTSIDE), plan) == (
-            "The message cannot be taken now, try again later",
-        )
+        told = built._delay(message("bob@hosp.test", client=OUTSIDE), plan)
+
+        assert (told.enhanced, told.cause) == ("4.7.1", "unprotected")
+        assert "bob" not in " ".join(told.lines)
 
     def test_requiretls_travels_with_every_copy(self, world: World, gateway: Build) -> None:
         """Who asked for verified TLS on the whole way gets it, and each copy asks the next server for it."""
@@ -802,7 +728,7 @@ class TestIn:
         fields = in_place(verdict, transaction)
         assert isinstance(verdict, Accept)
         assert verdict.form.body is None
-        assert [b" gw.hosp.test; decrypted=no; signed=none"] == [
+        assert [b" gw.hosp.test; decrypted=no; signed=none; came=plain"] == [
             one.value for one in named(fields, b"gatepost-result")
         ]
         assert [b" gw.hosp.test; none", b" mx.hosp.test; dkim=pass"] == [
@@ -841,7 +767,7 @@ class TestIn:
         assert verdict.form.body is not None
         assert verdict.form.body.read() == BODY
         assert [b" text/plain; charset=utf-8"] == [one.value for one in named(fields, b"content-type")]
-        assert [b" gw.hosp.test; decrypted=openpgp; signed=none; flag=unauthenticated"] == [
+        assert [b" gw.hosp.test; decrypted=openpgp; signed=none; came=plain; flag=unauthenticated"] == [
             one.value for one in named(fields, b"gatepost-result")
         ]
         assert [("carol@hosp.test", "bob@partner.test", "decrypted")] == [
@@ -884,9 +810,10 @@ class TestIn:
 
         fields = in_place(processed(gateway(), transaction), transaction)
 
-        assert [
-            b" gw.hosp.test; decrypted=openpgp; signed=pass by=bob@partner.test key=FPR-bob@partner.test trust=wkd"
-        ] == [one.value for one in named(fields, b"gatepost-result")]
+        signed = b"signed=pass by=bob@partner.test key=FPR-bob@partner.test trust=wkd"
+        assert [b" gw.hosp.test; decrypted=openpgp; " + signed + b"; came=plain"] == [
+            one.value for one in named(fields, b"gatepost-result")
+        ]
         assert "open for carol@hosp.test from bob@partner.test" in world.happened
 
     def test_without_the_key_worker_mail_waits(self, world: World, gateway: Build, encrypted_body: bytes) -> None:

@@ -4,41 +4,29 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.fakes import FakeCertificates, FakeJournal, FakeKeys, World
+from tests.fakes import FakeJournal, World
+from tests.gateways import BODY, SHIPPED_RULES, gateway_over, processed
 
-from gatepost.decision.demand import Treatment
-from gatepost.decision.ladder import Ladders
 from gatepost.decision.reader import read_rules
-from gatepost.directory.key import Trust
 from gatepost.errors import DeliveryError, StorageError, WorkerError
-from gatepost.gateway.aliases import Aliases, Destination
-from gatepost.gateway.arrival import Arrivals
+from gatepost.gateway.aliases import Destination
 from gatepost.gateway.budget import Budget
-from gatepost.gateway.despatch import Despatch
 from gatepost.gateway.entry import Entry, Lease, Progress
 from gatepost.gateway.gateway import Gateway
 from gatepost.gateway.journal import Journal
-from gatepost.gateway.notices import Notices
-from gatepost.gateway.protection import Protection
 from gatepost.gateway.submission import Submission
-from gatepost.gateway.survey import Surveyor
-from gatepost.gateway.telling import Telling
 from gatepost.gateway.verdict import Accept, Discard, Verdict
 from gatepost.message import address
 from gatepost.message.body import MemoryBody
-from gatepost.message.direction import Site
 from gatepost.message.edit import apply
 from gatepost.message.field import Field
 from gatepost.message.transaction import Client, Recipient, Transaction
 
-SITE = Site(frozenset({"hosp.test"}))
-RULES = read_rules(Path(__file__).parents[3] / "rules", frozenset())
-BODY = b"canary\r\n"
+RULES = read_rules(SHIPPED_RULES, frozenset())
 OWN_ID = Field(b"Message-ID", b" <1@hosp.test>")
 DOC, TLS, ONE, TWO, EVE = "doc@hosp.test", "t@tls.test", "a@one.test", "b@two.test", "eve@nokey.test"
 ALL = (DOC, TLS, ONE, TWO, EVE)
@@ -121,46 +109,12 @@ class Mill:
         self.world.partner("tls.test", demand="tls", tls="verify")
 
     def gateway(self) -> Gateway:
-        world, keys = self.world, FakeKeys(self.world)
-        aliases = Aliases(world.resolve, SITE.is_internal)
-        surveyor = Surveyor(
-            site=SITE,
-            aliases=aliases,
-            partners=world,
-            keys=keys,
-            threads=world,
-            encryptor=FakeCertificates(),
-            min_trust=Trust.WKD,
-            capabilities=world,
-            routes=world.route,
-        )
-        return Gateway(
-            site=SITE,
-            rules=RULES,
-            ladders=Ladders(),
-            no_rung=Treatment.QUARANTINE,
-            surveyor=surveyor,
-            protection=Protection(authserv_id="gw.hosp.test", tags=RULES.tags, encryption=world),
-            arrivals=Arrivals(
-                authserv_id="gw.hosp.test", opener=world, keys=keys, in_thread=surveyor.in_thread, inline=False
-            ),
-            journal=Journal(self.rows, holder="here", clock=lambda: self.now),
-            despatch=Despatch(
-                records=world,
-                holder=world,
-                submitter=world,
-                telling=Telling(
-                    notices=Notices(log=world, admin=address.parse(b"<admin@hosp.test>"), hostname="gw.hosp.test"),
-                    aliases=aliases,
-                    submitter=world,
-                ),
-            ),
-        )
+        journal = Journal(self.rows, holder="here", clock=lambda: self.now)
+        return gateway_over(self.world, rules=RULES, journal=journal)
 
     def attempt(self, transaction: Transaction) -> Verdict:
         """Let the gateway process the message once; a verdict is carried out as a mail server does."""
-        gateway = self.gateway()
-        verdict = gateway.process(transaction, gateway.survey(transaction), Budget(60, keepalive=lambda: None))
+        verdict = processed(self.gateway(), transaction)
         if isinstance(verdict, Accept):
             body = transaction.body if verdict.form.body is None else verdict.form.body
             wire = b"".join(one.wire() for one in apply(transaction.fields, verdict.form.edits)) + body.read()

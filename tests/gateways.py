@@ -1,0 +1,110 @@
+"""A gateway of the product over the stand-ins of `tests.fakes`, and messages for it."""
+
+from pathlib import Path
+
+from tests.fakes import FakeCertificates, FakeJournal, FakeKeys, World
+
+from gatepost.decision.demand import Treatment
+from gatepost.decision.ladder import Ladders
+from gatepost.decision.reader import read_rules
+from gatepost.decision.rules import RuleSet
+from gatepost.directory.key import Trust
+from gatepost.gateway.aliases import Aliases
+from gatepost.gateway.arrival import Arrivals
+from gatepost.gateway.budget import Budget
+from gatepost.gateway.despatch import Despatch
+from gatepost.gateway.gateway import Gateway
+from gatepost.gateway.journal import Journal
+from gatepost.gateway.notices import Notices
+from gatepost.gateway.protection import Protection
+from gatepost.gateway.survey import Surveyor
+from gatepost.gateway.telling import Telling
+from gatepost.gateway.verdict import Verdict
+from gatepost.message import address
+from gatepost.message.body import MemoryBody
+from gatepost.message.direction import Site
+from gatepost.message.field import Field
+from gatepost.message.transaction import Client, Recipient, Transaction
+
+SITE = Site(frozenset({"hosp.test"}))
+SHIPPED_RULES = Path(__file__).parents[1] / "rules"
+INSIDE, OUTSIDE = Client(authenticated="alice"), Client(address="192.0.2.1")
+BODY = b"canary\r\n"
+
+
+def gateway_over(
+    world: World,
+    *,
+    rules: RuleSet | None = None,
+    no_rung: Treatment = Treatment.QUARANTINE,
+    journal: Journal | None = None,
+) -> Gateway:
+    """Build a gateway over a world, with the shipped rules unless others are given."""
+    rules = rules or read_rules(SHIPPED_RULES, frozenset())
+    keys = FakeKeys(world)
+    aliases = Aliases(world.resolve, SITE.is_internal)
+    surveyor = Surveyor(
+        site=SITE,
+        aliases=aliases,
+        partners=world,
+        keys=keys,
+        threads=world,
+        encryptor=FakeCertificates(),
+        min_trust=Trust.WKD,
+        capabilities=world,
+        routes=world.route,
+    )
+    return Gateway(
+        site=SITE,
+        rules=rules,
+        ladders=Ladders(),
+        no_rung=no_rung,
+        surveyor=surveyor,
+        protection=Protection(authserv_id="gw.hosp.test", tags=rules.tags, encryption=world),
+        arrivals=Arrivals(
+            authserv_id="gw.hosp.test", opener=world, keys=keys, in_thread=surveyor.in_thread, inline=False
+        ),
+        journal=journal or Journal(FakeJournal(world), holder="here"),
+        despatch=Despatch(
+            records=world,
+            holder=world,
+            submitter=world,
+            telling=Telling(
+                notices=Notices(log=world, admin=address.parse(b"<admin@hosp.test>"), hostname="gw.hosp.test"),
+                aliases=aliases,
+                submitter=world,
+            ),
+        ),
+    )
+
+
+def message(
+    *recipients: str,
+    subject: str = "hello",
+    client: Client = INSIDE,
+    sender: str = "alice@hosp.test",
+    fields: tuple[Field, ...] = (),
+    parameters: tuple[str, ...] = (),
+    body: bytes = BODY,
+) -> Transaction:
+    """Make a message whose To field names all recipients."""
+    return Transaction(
+        client=client,
+        sender=address.parse(f"<{sender}>".encode()),
+        parameters=parameters,
+        recipients=tuple(Recipient(address.parse(f"<{one}>".encode()), ("NOTIFY=NEVER",)) for one in recipients),
+        fields=(
+            Field(b"From", f" {sender}".encode()),
+            Field(b"To", f" {', '.join(recipients)}".encode()),
+            Field(b"Subject", f" {subject}".encode()),
+            Field(b"Message-ID", b" <1@hosp.test>"),
+            *fields,
+        ),
+        body=MemoryBody(body),
+        queue_id="4QID",
+    )
+
+
+def processed(gateway: Gateway, transaction: Transaction) -> Verdict:
+    """Have a message decided and carried out."""
+    return gateway.process(transaction, gateway.survey(transaction), Budget(60, keepalive=lambda: None))
