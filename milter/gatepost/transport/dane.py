@@ -22,10 +22,11 @@ from cryptography.x509 import load_der_x509_certificate
 
 from gatepost.transport.capability import Method
 from gatepost.transport.discovery import Finding, MailHosts
-from gatepost.transport.hop import Hop
+from gatepost.transport.hop import Hop, is_address
 from gatepost.transport.resolver import IpAddress, LookUpFailed, Records, Resolver, Tlsa
 
 POLICY = "dane-only"
+_DAY = 86_400  # seconds
 _USAGES = {2, 3}  # DANE-TA, DANE-EE
 _CERTIFICATE, _KEY = 0, 1  # selectors
 _WHOLE = 0  # matching type: no digest
@@ -73,6 +74,8 @@ def fault(record: Tlsa) -> str:
 
 
 async def _host(resolver: Resolver, name: str, port: int) -> _Host:
+    if is_address(name):
+        return _Host(f"{name} is an IP address: it has no TLSA records", _DAY)
     try:
         addresses = await resolver.addresses(name)
         if not addresses.values:

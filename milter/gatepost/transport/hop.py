@@ -31,7 +31,7 @@ class Hop:
     @property
     def is_address(self) -> bool:
         """Whether it is an IP address: nothing is published about those."""
-        return self.direct and _is_address(self.name)
+        return self.direct and is_address(self.name)
 
 
 def read(text: str) -> Hop:
@@ -43,7 +43,7 @@ def read(text: str) -> Hop:
     if not 0 < port <= _MAX_PORT:
         raise ValueError(f"{text!r} names no port; allowed: 1 to {_MAX_PORT}")
     name = found["host"] or found["domain"]
-    if found["host"] and _is_address(name):
+    if found["host"] and is_address(name):
         return Hop(name.removeprefix(_IPV6), direct=True, port=port)
     try:
         name = normal_domain(name)
@@ -68,7 +68,8 @@ def is_host(name: str) -> bool:
     return len(name) <= _MAX_NAME and _NAME.fullmatch(name) is not None
 
 
-def _is_address(text: str) -> bool:
+def is_address(text: str) -> bool:
+    """Tell whether a text is an IP address, spelled as in a next hop."""
     try:
         ipaddress.ip_address(text.removeprefix(_IPV6))
     except ValueError:

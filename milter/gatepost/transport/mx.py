@@ -6,11 +6,12 @@ Rules:
     host (transport(5)).
   * No MX record: the domain is its own mail host (RFC 5321 section 5.1). The null MX: nothing takes its mail
     (RFC 7505). CNAMEs are followed.
-  * An MX record that names no host Postfix could look up is passed over, and told.
+  * An MX record that names no host is passed over, and told. One that spells an address counts: Postfix delivers
+    there.
 """
 
 from gatepost.transport.discovery import MailHosts
-from gatepost.transport.hop import Hop, is_host
+from gatepost.transport.hop import Hop, is_address, is_host
 from gatepost.transport.resolver import MailHost, Records, Resolver
 
 _DAY = 86_400  # seconds
@@ -28,7 +29,7 @@ async def find_hosts(resolver: Resolver, hop: Hop) -> MailHosts:
         return await _its_own_host(resolver, hop, found)
     if all(not host.name for host in found.values):
         return _nobody(found, f"{hop.name} takes no mail: it has the null MX (RFC 7505)")
-    hosts = tuple(host for host in found.values if is_host(host.name))
+    hosts = tuple(host for host in found.values if is_host(host.name) or is_address(host.name))
     unusable = [
         f'MX {host.preference} "{host.name or "."}" names no host: passed over'
         for host in found.values

@@ -175,6 +175,16 @@ def test_a_host_without_address_takes_no_mail_and_stands_in_nobodys_way(resolver
     assert not found(resolver, B).method.assured
 
 
+@pytest.mark.parametrize("address", ["192.0.2.1", "2001:db8::1"])
+def test_a_mail_host_that_is_an_address_cannot_be_told_apart(resolver: FakeResolver, address: str) -> None:
+    """Nothing can be published about it, so nothing is asked, and nothing assured."""
+    method = found(resolver, A, address).method
+
+    assert (method.assured, method.unknown) == (False, False)
+    assert method.steps[1] == f"DANE: {address} is an IP address: it has no TLSA records"
+    assert not [question for question in resolver.asked if address in question]
+
+
 def test_records_that_are_all_unusable_assure_nothing(resolver: FakeResolver) -> None:
     """RFC 7672 section 2.2: TLS without authentication is all that is left."""
     resolver.has_tlsa(f"_25._tcp.{B}", PKIX)
