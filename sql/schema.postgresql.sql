@@ -289,7 +289,7 @@ UPDATE alembic_version SET version_num='0002' WHERE alembic_version.version_num 
 
 ALTER TABLE event ADD COLUMN kind TEXT DEFAULT 'message' NOT NULL;
 
-COMMENT ON COLUMN event.kind IS 'message, possible-duplicate or release';
+COMMENT ON COLUMN event.kind IS 'message, possible-duplicate, release or delivery';
 
 ALTER TABLE event ADD COLUMN host TEXT DEFAULT '' NOT NULL;
 
@@ -394,4 +394,97 @@ COMMENT ON COLUMN sts_policy.until IS 'UTC; fetched + max_age';
 CREATE INDEX sts_policy_until ON sts_policy (until);
 
 UPDATE alembic_version SET version_num='0004' WHERE alembic_version.version_num = '0003';
+
+-- Running upgrade 0004 -> 0005
+
+CREATE TABLE queued_copy (
+    host TEXT NOT NULL, 
+    queue_id TEXT NOT NULL, 
+    recipient TEXT NOT NULL, 
+    message TEXT DEFAULT '' NOT NULL, 
+    message_id TEXT DEFAULT '' NOT NULL, 
+    sender TEXT DEFAULT '' NOT NULL, 
+    demand TEXT DEFAULT '' NOT NULL, 
+    treatment TEXT DEFAULT '' NOT NULL, 
+    automatic BOOLEAN DEFAULT false NOT NULL, 
+    status TEXT DEFAULT '' NOT NULL, 
+    dsn TEXT DEFAULT '' NOT NULL, 
+    waited INTEGER DEFAULT '0' NOT NULL, 
+    told BOOLEAN DEFAULT false NOT NULL, 
+    at TIMESTAMP WITH TIME ZONE NOT NULL, 
+    PRIMARY KEY (host, queue_id, recipient)
+);
+
+COMMENT ON TABLE queued_copy IS 'protected copies whose deliveries are followed in the mail server''s log, and those lately delivered';
+
+COMMENT ON COLUMN queued_copy.host IS 'whose milter decided: host name and socket';
+
+COMMENT ON COLUMN queued_copy.queue_id IS 'the mail server''s name for the copy';
+
+COMMENT ON COLUMN queued_copy.recipient IS 'envelope recipient';
+
+COMMENT ON COLUMN queued_copy.message IS 'the mail server''s name for the message that it was made from';
+
+COMMENT ON COLUMN queued_copy.message_id IS 'Message-ID with its angle brackets';
+
+COMMENT ON COLUMN queued_copy.sender IS 'envelope sender';
+
+COMMENT ON COLUMN queued_copy.demand IS 'what was demanded for this recipient';
+
+COMMENT ON COLUMN queued_copy.treatment IS 'how the copy goes';
+
+COMMENT ON COLUMN queued_copy.automatic IS 'no person sent the message';
+
+COMMENT ON COLUMN queued_copy.status IS 'sent, deferred, bounced, expired or deleted; empty: nothing was told yet';
+
+COMMENT ON COLUMN queued_copy.dsn IS 'enhanced status code of the last delivery';
+
+COMMENT ON COLUMN queued_copy.waited IS 'seconds for which it had been queued when it was deferred last';
+
+COMMENT ON COLUMN queued_copy.told IS 'its sender was told that it waits';
+
+COMMENT ON COLUMN queued_copy.at IS 'UTC; when it was last written';
+
+CREATE INDEX queued_copy_status ON queued_copy (host, status);
+
+CREATE TABLE early_delivery (
+    id BIGSERIAL NOT NULL, 
+    host TEXT NOT NULL, 
+    queue_id TEXT NOT NULL, 
+    told TEXT NOT NULL, 
+    at TIMESTAMP WITH TIME ZONE NOT NULL, 
+    PRIMARY KEY (id)
+);
+
+COMMENT ON TABLE early_delivery IS 'deliveries that were logged before the decision about their message was recorded';
+
+COMMENT ON COLUMN early_delivery.host IS 'whose log told it';
+
+COMMENT ON COLUMN early_delivery.queue_id IS 'the mail server''s name for the copy';
+
+COMMENT ON COLUMN early_delivery.told IS 'what the log told, as a JSON object';
+
+COMMENT ON COLUMN early_delivery.at IS 'UTC; when it was written';
+
+CREATE INDEX early_delivery_host_queue_id ON early_delivery (host, queue_id);
+
+CREATE TABLE log_position (
+    host TEXT NOT NULL, 
+    place TEXT NOT NULL, 
+    sequence BIGINT NOT NULL, 
+    at TIMESTAMP WITH TIME ZONE NOT NULL, 
+    PRIMARY KEY (host)
+);
+
+COMMENT ON TABLE log_position IS 'how far each host''s mail server''s log was followed';
+
+COMMENT ON COLUMN log_position.host IS 'whose log it is';
+
+COMMENT ON COLUMN log_position.place IS 'how far the log was followed, as a JSON object';
+
+COMMENT ON COLUMN log_position.sequence IS 'how far the recorded decisions were';
+
+COMMENT ON COLUMN log_position.at IS 'UTC; when it was written';
+
+UPDATE alembic_version SET version_num='0005' WHERE alembic_version.version_num = '0004';
 

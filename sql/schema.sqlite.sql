@@ -142,7 +142,7 @@ UPDATE alembic_version SET version_num='0002' WHERE alembic_version.version_num 
 
 -- Running upgrade 0002 -> 0003
 
-ALTER TABLE event ADD COLUMN kind TEXT DEFAULT 'message' NOT NULL /* message, possible-duplicate or release */;
+ALTER TABLE event ADD COLUMN kind TEXT DEFAULT 'message' NOT NULL /* message, possible-duplicate, release or delivery */;
 
 ALTER TABLE event ADD COLUMN host TEXT DEFAULT '' NOT NULL /* whose milter wrote it: host name and socket; empty: before there were stamps */;
 
@@ -199,4 +199,47 @@ CREATE TABLE sts_policy (
 CREATE INDEX sts_policy_until ON sts_policy (until);
 
 UPDATE alembic_version SET version_num='0004' WHERE alembic_version.version_num = '0003';
+
+-- Running upgrade 0004 -> 0005
+
+CREATE TABLE queued_copy (
+    host TEXT NOT NULL /* whose milter decided: host name and socket */, 
+    queue_id TEXT NOT NULL /* the mail server's name for the copy */, 
+    recipient TEXT NOT NULL /* envelope recipient */, 
+    message TEXT DEFAULT '' NOT NULL /* the mail server's name for the message that it was made from */, 
+    message_id TEXT DEFAULT '' NOT NULL /* Message-ID with its angle brackets */, 
+    sender TEXT DEFAULT '' NOT NULL /* envelope sender */, 
+    demand TEXT DEFAULT '' NOT NULL /* what was demanded for this recipient */, 
+    treatment TEXT DEFAULT '' NOT NULL /* how the copy goes */, 
+    automatic BOOLEAN DEFAULT 0 NOT NULL /* no person sent the message */, 
+    status TEXT DEFAULT '' NOT NULL /* sent, deferred, bounced, expired or deleted; empty: nothing was told yet */, 
+    dsn TEXT DEFAULT '' NOT NULL /* enhanced status code of the last delivery */, 
+    waited INTEGER DEFAULT '0' NOT NULL /* seconds for which it had been queued when it was deferred last */, 
+    told BOOLEAN DEFAULT 0 NOT NULL /* its sender was told that it waits */, 
+    at DATETIME NOT NULL /* UTC; when it was last written */, 
+    PRIMARY KEY (host, queue_id, recipient)
+);
+
+CREATE INDEX queued_copy_status ON queued_copy (host, status);
+
+CREATE TABLE early_delivery (
+    id INTEGER NOT NULL, 
+    host TEXT NOT NULL /* whose log told it */, 
+    queue_id TEXT NOT NULL /* the mail server's name for the copy */, 
+    told TEXT NOT NULL /* what the log told, as a JSON object */, 
+    at DATETIME NOT NULL /* UTC; when it was written */, 
+    PRIMARY KEY (id)
+);
+
+CREATE INDEX early_delivery_host_queue_id ON early_delivery (host, queue_id);
+
+CREATE TABLE log_position (
+    host TEXT NOT NULL /* whose log it is */, 
+    place TEXT NOT NULL /* how far the log was followed, as a JSON object */, 
+    sequence BIGINT NOT NULL /* how far the recorded decisions were */, 
+    at DATETIME NOT NULL /* UTC; when it was written */, 
+    PRIMARY KEY (host)
+);
+
+UPDATE alembic_version SET version_num='0005' WHERE alembic_version.version_num = '0004';
 

@@ -90,6 +90,12 @@ class DeliveryError(GatepostError):
         self.uncertain = uncertain
 
 
+class LogError(GatepostError):
+    """The mail server's log cannot be read."""
+
+    temporary = True
+
+
 class VaultError(GatepostError):
     """A held copy is not there, or may not leave."""
 

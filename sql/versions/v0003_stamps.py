@@ -15,7 +15,7 @@ depends_on = None
 _NEW = (
     (
         sa.Column("kind", sa.Text(), server_default="message", nullable=False),
-        "message, possible-duplicate or release",
+        "message, possible-duplicate, release or delivery",
     ),
     (
         sa.Column("host", sa.Text(), server_default="", nullable=False),

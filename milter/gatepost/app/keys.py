@@ -9,7 +9,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 from gatepost import secrets
-from gatepost.app.store import host_of, open_database, unix_path
+from gatepost.app.store import chains_of, open_database, unix_path
 from gatepost.crypto.gnupg_engine import GnupgDecryptor, GnupgKeys
 from gatepost.crypto.proof import Prover
 from gatepost.crypto.sequoia import SequoiaEncryptor
@@ -96,7 +96,7 @@ def serve_keys(settings: Settings, ready: Callable[[], None]) -> None:
 def _stamper(settings: Settings, database: Database, secret: secrets.Secret, heads: Heads) -> Stamper:
     """Wire what stamps this host's events."""
     return Stamper(
-        host=host_of(settings),
+        hosts=chains_of(settings),
         store=SqlStamps(database),
         prover=Prover(secret.reveal()),
         heads=heads,

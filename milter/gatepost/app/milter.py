@@ -7,6 +7,7 @@ import os
 import resource
 from collections.abc import Callable
 
+from gatepost.app.deferral import deferrals_of
 from gatepost.app.gateway import gateway_of, journal_of
 from gatepost.app.monitoring import monitor_of
 from gatepost.app.store import open_database, quarantine_of
@@ -17,6 +18,7 @@ from gatepost.mta.sessions import Sessions
 from gatepost.settings import Settings
 from gatepost.vault.expiry import Expiry
 from gatepost.workers import notify
+from gatepost.workers.deferrals import Deferrals
 
 _DRAIN_SECONDS = 20.0
 _PROOF_SECONDS = 10.0
@@ -33,9 +35,10 @@ def serve_milter(settings: Settings, ready: Callable[[], None]) -> None:
     gateway = gateway_of(settings, database, monitor=monitor)
     journal = journal_of(settings, database)
     journal.free()
-    expiries = (
+    turns: tuple[Expiry | Deferrals, ...] = (
         Expiry("held copies", quarantine_of(settings, database).purge),
         Expiry("journal entries", journal.purge),
+        *deferrals_of(settings, database),
     )
     gc.collect()
     gc.freeze()  # what is there by now stays: the collector need not look at it again and again
@@ -53,8 +56,8 @@ def serve_milter(settings: Settings, ready: Callable[[], None]) -> None:
         stopping=notify.stopping,
     )
     monitor.close()
-    for expiry in expiries:
-        expiry.close()
+    for turn in turns:
+        turn.close()
     gateway.close()
     # libmilter's threads may still be waiting for idle mail servers: the interpreter must not tidy up under them.
     os._exit(1 if cut_off else 0)

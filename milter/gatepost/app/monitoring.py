@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from gatepost.app.store import host_of, unix_path
+from gatepost.app.store import chains_of, host_of, unix_path
 from gatepost.db.counts import SqlCounts
 from gatepost.db.engine import Database
 from gatepost.errors import WorkerError
@@ -70,7 +70,8 @@ def monitor_of(settings: Settings, database: Database, sessions: Sessions) -> Mo
         "sessions": sessions.state,
         "held": counts.held,
         "journal": counts.open_entries,
-        "unstamped": lambda: counts.unstamped(host_of(settings)),
+        "unstamped": lambda: sum(map(counts.unstamped, chains_of(settings))),
+        "deferred": lambda: counts.deferred(host_of(settings)),
         "key_worker": lambda: _answers(settings),
     }
     return monitor

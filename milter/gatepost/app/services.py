@@ -36,10 +36,19 @@ def run_policy(settings: Settings) -> None:
     serve_policy(settings, notify.ready)
 
 
+def run_deliveries(settings: Settings) -> None:
+    """Run the service that follows the mail server's log."""
+    from gatepost.app.deliveries import serve_deliveries  # noqa: PLC0415 - this service alone needs it
+
+    _prepare(settings)
+    serve_deliveries(settings, notify.ready)
+
+
 def run_all(config: Path, settings: Settings) -> None:
     """Run every service of the site under one supervisor."""
     log.configure(settings.gateway.log_format)
-    Supervisor(("keys", "policy", "milter"), config=config).run(notify.ready)
+    following = ("deliveries",) if settings.postfix.log else ()
+    Supervisor(("keys", "policy", *following, "milter"), config=config).run(notify.ready)
 
 
 def _prepare(settings: Settings) -> None:

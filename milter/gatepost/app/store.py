@@ -9,6 +9,7 @@ from pathlib import Path
 
 from gatepost import secrets
 from gatepost.db import schema
+from gatepost.db.deliveries import chain_of
 from gatepost.db.engine import Database
 from gatepost.db.events import SqlEvents
 from gatepost.db.held import SqlHeld
@@ -56,6 +57,12 @@ def site_of(settings: Settings) -> Site:
 def host_of(settings: Settings) -> str:
     """Name this host's milter, as the journal and the record of events know it: by host name and socket."""
     return f"{socket.gethostname()} {settings.gateway.socket}"
+
+
+def chains_of(settings: Settings) -> tuple[str, ...]:
+    """Name the chains of events that this host writes: its milter's, and that of the mail server's log."""
+    host = host_of(settings)
+    return host, chain_of(host)
 
 
 def gate(settings: Settings) -> Gate:

@@ -14,6 +14,7 @@ class Service(StrEnum):
     MILTER = "milter"
     KEYS = "keys"
     POLICY = "policy"
+    DELIVERIES = "deliveries"
 
 
 def run(
@@ -34,3 +35,5 @@ def run(
             services.run_keys(settings)
         case Service.POLICY:
             services.run_policy(settings)
+        case Service.DELIVERIES:
+            services.run_deliveries(settings)

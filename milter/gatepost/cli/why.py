@@ -12,6 +12,7 @@ from gatepost.errors import GatepostError
 
 if TYPE_CHECKING:
     from gatepost.directory.event import Event
+    from gatepost.gateway.history import Decided
 
 
 def why(
@@ -23,12 +24,13 @@ def why(
 ) -> None:
     """Tell what was decided about a message, and how it went; exit status 1 if nothing is known of it."""
     from gatepost.app.store import open_events
+    from gatepost.gateway.history import history
 
     call = invocation(ctx)
-    found = open_events(call.settings).find(name)
+    found = history(open_events(call.settings).find(name))
     if not found:
         raise GatepostError(f"nothing is recorded of {name}; give the mail server's queue ID or the Message-ID")
-    events = [one for one in found if to is None or to.lower() in _names(one)]
+    events = [one for one in found if to is None or to.lower() in _names(one.event)]
     if not events:
         raise GatepostError(f"nothing is recorded of {name} to {to}; without --to all its recipients are shown")
     call.emit({"events": [_as_json(one) for one in events]}, "\n".join(_text(one) for one in events))
@@ -42,7 +44,8 @@ def _moment(event: "Event") -> str:
     return datetime.fromtimestamp(event.at, UTC).isoformat(timespec="seconds")
 
 
-def _as_json(event: "Event") -> dict[str, object]:
+def _as_json(decided: "Decided") -> dict[str, object]:
+    event = decided.event
     return {
         "at": _moment(event),
         "queue_id": event.queue_id,
@@ -55,10 +58,14 @@ def _as_json(event: "Event") -> dict[str, object]:
         "rules": list(event.rules),
         "reasons": list(event.reasons),
         "detail": dict(event.detail),
+        "deliveries": [{"at": _moment(one), "queue_id": one.queue_id, **one.detail} for one in decided.deliveries],
     }
 
 
-def _text(event: "Event") -> str:
+def _text(decided: "Decided") -> str:
+    from gatepost.gateway.delivery import told
+
+    event = decided.event
     lines = [
         f"{_moment(event)} {event.queue_id} {event.message_id}",
         f"  {event.sender or '<>'} -> {event.recipient} ({event.direction})",
@@ -68,4 +75,5 @@ def _text(event: "Event") -> str:
         lines.append(f"  rules: {', '.join(event.rules)}")
     lines += [f"  - {reason}" for reason in event.reasons]
     lines += [f"  {key}: {value}" for key, value in event.detail.items()]
+    lines += [f"  {_moment(one)} {told(one.detail)}" for one in decided.deliveries]
     return "\n".join(" ".join(line.splitlines()) for line in lines)

@@ -5,7 +5,7 @@ How much there is in the tables, for monitoring.
 from sqlalchemy import Select, func, select
 
 from gatepost.db.engine import Database
-from gatepost.db.tables import event, held, journal, stamp
+from gatepost.db.tables import event, held, journal, queued_copy, stamp
 
 
 class SqlCounts:
@@ -21,6 +21,12 @@ class SqlCounts:
     def open_entries(self) -> int:
         """Count the journal's entries without a verdict."""
         return self._count(select(func.count()).where(journal.c.settled.is_(False)))
+
+    def deferred(self, host: str) -> int:
+        """Count the protected copies of a host that its mail server tries again."""
+        return self._count(
+            select(func.count()).where(queued_copy.c.host == host, queued_copy.c.status == "deferred")
+        )
 
     def unstamped(self, host: str) -> int:
         """Count a host's events that no stamp covers yet."""

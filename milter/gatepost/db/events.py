@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, func, insert, or_, select
+from sqlalchemy import ColumnElement, Row, and_, func, insert, or_, select
 
 from gatepost.db.direct import Batch
 from gatepost.db.engine import Database
 from gatepost.db.statement import Statement
 from gatepost.db.tables import event as table
 from gatepost.db.tables import stamp
-from gatepost.directory.event import Event, Recorded
+from gatepost.directory.event import DELIVERY, Event, Recorded
 from gatepost.directory.stamp import ENDLESS
 
 _WRITTEN = [column.name for column in table.columns if column.name != "id"]
@@ -43,12 +43,26 @@ class SqlEvents:
         self._database = database
 
     def find(self, name: str) -> tuple[Event, ...]:
-        """Give the events of a message, oldest first, by queue ID or Message-ID, with or without its brackets."""
+        """
+        Give the events of a message, oldest first, and what the log told of its copies.
+
+        It is known by its queue ID, by that of one of its copies, or by its Message-ID, with or without its
+        brackets.
+        """
         bracketed = name if name.startswith("<") else f"<{name}>"
         same = or_(table.c.queue_id == name, table.c.message_id.in_((name, bracketed)))
         with self._database.reading() as connection:
-            rows = connection.execute(select(table).where(same).order_by(table.c.id)).all()
+            named = [_event(row) for row in connection.execute(select(table).where(same))]
+            either = or_(same, *_related(named))
+            rows = connection.execute(select(table).where(either).order_by(table.c.id)).all()
         return tuple(_event(row) for row in rows)
+
+    def following(self, host: str, after: int, most: int) -> tuple[Recorded, ...]:
+        """Give the events of one host's chain beyond a sequence, at most so many, in order."""
+        wanted = select(table).where(table.c.host == host, table.c.sequence > after, table.c.sequence < ENDLESS)
+        with self._database.reading() as connection:
+            rows = connection.execute(wanted.order_by(table.c.sequence).limit(most)).all()
+        return tuple(Recorded(row.host, row.sequence, _event(row)) for row in rows)
 
     def wanted(self, wanted: Wanted, most: int) -> tuple[Recorded, ...]:
         """Give the latest events that are wanted, at most so many, oldest first."""
@@ -97,6 +111,14 @@ class EventRows:
                 select(func.max(stamp.c.last)).where(stamp.c.host == self._host, stamp.c.last < ENDLESS)
             )
         return int(max(last or 0, stamped or 0)) + 1
+
+
+def _related(named: Iterable[Event]) -> Iterator[ColumnElement[bool]]:
+    """Tell how what belongs to these events is found: a decision by its copies' deliveries, and the other way."""
+    messages = {str(one.detail.get("message", "")) for one in named if one.kind == DELIVERY}
+    copies = {str(one.detail.get("queued_as", "")) for one in named if one.kind != DELIVERY}
+    yield and_(table.c.kind != DELIVERY, table.c.queue_id.in_(messages - {""}))
+    yield and_(table.c.kind == DELIVERY, table.c.queue_id.in_(copies - {""}))
 
 
 def _conditions(wanted: Wanted) -> Iterator[ColumnElement[bool]]:

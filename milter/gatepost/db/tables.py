@@ -167,7 +167,7 @@ event = Table(
     _text("rules", "names of the rules that matched, a line each"),
     _text("reasons", "why, a line each"),
     _text("detail", "more about it, as a JSON object", "{}"),
-    _text("kind", "message, possible-duplicate or release", "message"),
+    _text("kind", "message, possible-duplicate, release or delivery", "message"),
     _text("host", "whose milter wrote it: host name and socket; empty: before there were stamps"),
     Column(
         "sequence", BigInteger, nullable=False, server_default="0",
@@ -285,6 +285,52 @@ sts_policy = Table(
     CheckConstraint("until >= fetched", name="until_is_not_before_fetched"),
     Index("sts_policy_until", "until"),
     comment="MTA-STS policies from the last good fetch, which count while their host is down",
+)
+
+queued_copy = Table(
+    "queued_copy",
+    metadata,
+    Column("host", Text, primary_key=True, nullable=False, comment="whose milter decided: host name and socket"),
+    Column("queue_id", Text, primary_key=True, nullable=False, comment="the mail server's name for the copy"),
+    Column("recipient", Text, primary_key=True, nullable=False, comment="envelope recipient"),
+    _text("message", "the mail server's name for the message that it was made from"),
+    _text("message_id", "Message-ID with its angle brackets"),
+    _text("sender", "envelope sender"),
+    _text("demand", "what was demanded for this recipient"),
+    _text("treatment", "how the copy goes"),
+    Column("automatic", Boolean, nullable=False, server_default=false(), comment="no person sent the message"),
+    _text("status", "sent, deferred, bounced, expired or deleted; empty: nothing was told yet"),
+    _text("dsn", "enhanced status code of the last delivery"),
+    Column(
+        "waited", Integer, nullable=False, server_default="0",
+        comment="seconds for which it had been queued when it was deferred last",
+    ),
+    Column("told", Boolean, nullable=False, server_default=false(), comment="its sender was told that it waits"),
+    Column("at", Moment, nullable=False, comment="UTC; when it was last written"),
+    Index("queued_copy_status", "host", "status"),
+    comment="protected copies whose deliveries are followed in the mail server's log, and those lately delivered",
+)  # fmt: skip
+
+early_delivery = Table(
+    "early_delivery",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("host", Text, nullable=False, comment="whose log told it"),
+    Column("queue_id", Text, nullable=False, comment="the mail server's name for the copy"),
+    Column("told", Text, nullable=False, comment="what the log told, as a JSON object"),
+    Column("at", Moment, nullable=False, comment="UTC; when it was written"),
+    Index("early_delivery_host_queue_id", "host", "queue_id"),
+    comment="deliveries that were logged before the decision about their message was recorded",
+)
+
+log_position = Table(
+    "log_position",
+    metadata,
+    Column("host", Text, primary_key=True, nullable=False, comment="whose log it is"),
+    Column("place", Text, nullable=False, comment="how far the log was followed, as a JSON object"),
+    Column("sequence", BigInteger, nullable=False, comment="how far the recorded decisions were"),
+    Column("at", Moment, nullable=False, comment="UTC; when it was written"),
+    comment="how far each host's mail server's log was followed",
 )
 
 

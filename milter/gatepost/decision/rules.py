@@ -4,9 +4,9 @@ Rules as values: a condition, the demand it makes, and what comes with it; all r
 
 from dataclasses import dataclass, field
 
-from gatepost.decision.condition import Condition
+from gatepost.decision.condition import AllOf, Condition, DirectionIs, SubjectTag
 from gatepost.decision.demand import Demand, Treatment
-from gatepost.message.subject import Tags
+from gatepost.message.subject import MARK, Tags
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +50,23 @@ class RuleSet:
     first: tuple[Rule, ...] = field(init=False, repr=False, compare=False)
     second: tuple[Rule, ...] = field(init=False, repr=False, compare=False)
 
+    @property
+    def encrypting_tag(self) -> str:
+        """A subject tag by which any sender has a message encrypted; empty where no rule offers one."""
+        rules = (rule for rule in self.first if rule.demand is Demand.ENCRYPT and not rule.pilot)
+        offered = {tag for rule in rules for tag in _tags_alone(rule.condition)} - {MARK}
+        return next((word for word in self.tags.words if word in offered), "")
+
     def __post_init__(self) -> None:
         object.__setattr__(self, "first", tuple(rule for rule in self.rules if not rule.comes_second))
         object.__setattr__(self, "second", tuple(rule for rule in self.rules if rule.comes_second))
+
+
+def _tags_alone(condition: Condition) -> frozenset[str]:
+    """Give the tags of a condition that asks for nothing else but where the message goes."""
+    match condition:
+        case SubjectTag(tags):
+            return tags
+        case AllOf(conditions) if all(isinstance(one, SubjectTag | DirectionIs) for one in conditions):
+            return frozenset(tag for one in conditions if isinstance(one, SubjectTag) for tag in one.tags)
+    return frozenset()

@@ -8,11 +8,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal, Protocol
 
-Kind = Literal["message", "possible-duplicate", "release"]
+Kind = Literal["message", "possible-duplicate", "release", "delivery"]
 POSSIBLE_DUPLICATE: Final = "possible-duplicate"
 """Stands in the detail, too, of an event about a copy that may have come twice (RFC 1047)."""
 
-KINDS: tuple[Kind, ...] = ("message", "possible-duplicate", "release")
+DELIVERY: Final = "delivery"
+"""The kind of what the mail server's log told of a copy; its queue ID is the copy's."""
+
+KINDS: tuple[Kind, ...] = ("message", "possible-duplicate", "release", "delivery")
 
 
 @dataclass(frozen=True, slots=True)

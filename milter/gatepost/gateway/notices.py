@@ -19,6 +19,7 @@ from quopri import encodestring
 from typing import Protocol
 from uuid import uuid4
 
+from gatepost.gateway.delivery import Copy
 from gatepost.message.address import Address
 from gatepost.message.body import MemoryBody
 from gatepost.message.field import Field, named
@@ -116,7 +117,7 @@ class Notices:
         digest = _digest(b"held", transaction, [address for address, _ in held])
         told = _HELD if inside else _HELD_FROM_OUTSIDE
         text = _held_text(told, transaction, subject, held=held, went=went, keep=keep)
-        return self._notice(recipient, transaction, told.subject, text, digest)
+        return self._notice(recipient, transaction.message_id, told.subject, text, digest)
 
     def protected(self, transaction: Transaction, protected: Sequence[tuple[Address, str]]) -> Notice | None:
         """Tell the sender which recipients' copy was protected, and how; None for a sender who is no person."""
@@ -124,7 +125,20 @@ class Notices:
             return None
         digest = _digest(b"protected", transaction, [address for address, _ in protected])
         text = _protected_text(transaction, protected)
-        return self._notice(transaction.sender, transaction, "Your message was protected", text, digest)
+        return self._notice(transaction.sender, transaction.message_id, "Your message was protected", text, digest)
+
+    def deferred(self, sender: Address | None, copies: Sequence[Copy], tag: str) -> Notice:
+        """
+        Tell the sender of one message which copies wait for a verified TLS connection, and what can be done.
+
+        None stands for a sender who may get no notice: the admin is told. `tag` asks for encryption, if any does.
+        """
+        first = copies[0]
+        about = (first.message_id or first.message, first.message, first.sender)
+        digest = hashlib.sha256(b"\0".join([b"deferred", *(one.encode("utf-8", "replace") for one in about)]))
+        text = _deferred_text(copies, tag)
+        title = "Your message has not been delivered yet"
+        return self._notice(sender or self._admin, first.message_id, title, text, digest.digest())
 
     def claim(self, notice: Notice) -> bool:
         """
@@ -138,7 +152,8 @@ class Notices:
         """Forget that a notice was noted, since it could not be sent. Raises StorageError."""
         self._log.forget(notice.digest)
 
-    def _notice(self, recipient: Address, about: Transaction, subject: str, text: str, digest: bytes) -> Notice:
+    def _notice(self, recipient: Address, about: str, subject: str, text: str, digest: bytes) -> Notice:
+        """Write a notice about the message of that Message-ID."""
         at = self._clock()
         encoding, body = _encoded(text)
         fields = [
@@ -152,8 +167,8 @@ class Notices:
             ("Content-Type", "text/plain; charset=utf-8"),
             ("Content-Transfer-Encoding", encoding),
         ]
-        if _MESSAGE_ID.fullmatch(about.message_id):
-            fields += [("In-Reply-To", about.message_id), ("References", about.message_id)]
+        if _MESSAGE_ID.fullmatch(about):
+            fields += [("In-Reply-To", about), ("References", about)]
         return Notice(
             recipient=recipient,
             fields=tuple(Field(name.encode("ascii"), b" " + value.encode("utf-8")) for name, value in fields),
@@ -227,6 +242,53 @@ def _protected_text(transaction: Transaction, protected: Sequence[tuple[Address,
         "This notice was made by the mail gateway; nobody reads replies to it.",
     ]
     return "\n".join(lines) + "\n"
+
+
+_PUT_OFF = (  # RFC 3463, by what the code begins with
+    ("4.7.5", "the server's certificate could not be verified"),
+    ("4.7.4", "the server does not offer TLS"),
+    ("4.7", "TLS to the server could not be verified"),
+    ("4.4", "the server could not be reached"),
+    ("", "the server puts it off"),
+)
+
+
+def _deferred_text(copies: Sequence[Copy], tag: str) -> str:
+    first = copies[0]
+    again = [
+        f"  * send it again with {_one_line(tag)} in the subject: then it goes encrypted in another way,"
+    ] * bool(tag)
+    lines = [
+        f"Your message has been waiting at the mail gateway for {_span(max(one.waited for one in copies))}.",
+        "",
+        f"From:       {_one_line(first.sender) or '<>'}",
+        f"Message-ID: {_one_line(first.message_id)}",
+        "",
+        "It may go to these recipients over a verified TLS connection only, which was not possible yet:",
+        *_listed([f"{_one_line(one.recipient)}: {_put_off(one.dsn)} ({_one_line(one.dsn)})" for one in copies]),
+        "",
+        "The gateway goes on trying. If that does not succeed in some days, the message comes back to you. It",
+        "never goes unprotected.",
+        "",
+        "You need not do anything. If it is urgent:",
+        *again,
+        *["    and whoever gets both has it twice, or"] * bool(tag),
+        f"  * ask your postmaster (queue ID {_one_line(first.message)}).",
+        "",
+        "This notice was made by the mail gateway; nobody reads replies to it.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _put_off(dsn: str) -> str:
+    return next(text for code, text in _PUT_OFF if dsn.startswith(code))
+
+
+def _span(seconds: int) -> str:
+    minutes = seconds // 60
+    if minutes < 2:  # noqa: PLR2004 - so many
+        return "a minute"
+    return f"{minutes} minutes" if minutes < 120 else f"{minutes // 60} hours"  # noqa: PLR2004 - two hours
 
 
 def _listed(texts: Sequence[str]) -> list[str]:

@@ -9,9 +9,11 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from gatepost.decision.demand import Treatment
 from gatepost.decision.plan import Judgement, Plan
 from gatepost.directory.event import POSSIBLE_DUPLICATE, Event, Kind
 from gatepost.gateway.metrics import Metrics, NoMetrics
+from gatepost.gateway.notices import is_automatic
 from gatepost.log import logger
 from gatepost.message.direction import Direction
 from gatepost.message.transaction import Recipient, Transaction
@@ -60,6 +62,8 @@ class MessageRecord:
             detail["alias"] = one.recipient.alias.text
         if one.direction is Direction.IN and self.plan.inbound is not None:
             detail["came"] = self.plan.inbound.came.value
+        if one.treatment is Treatment.TLS and is_automatic(self.transaction):
+            detail["automatic"] = True  # nobody to tell if it waits
         return detail
 
     def _kind(self, recipient: Recipient) -> Kind:

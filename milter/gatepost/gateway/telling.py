@@ -44,22 +44,29 @@ class Telling:
             return None
         return self._notices.protected(transaction, [(one.recipient.address, _HOW[one.treatment]) for one in told])
 
-    def tell(self, notice: Notice, budget: Budget, queue_id: str) -> None:
-        """Send a notice, unless it went before or its recipient had too many this hour; what fails is logged."""
+    def tell(self, notice: Notice, budget: Budget, queue_id: str) -> bool:
+        """
+        Send a notice, unless it went before or its recipient had too many this hour; what fails is logged.
+
+        Gives False where a later try may still send it.
+        """
         about = {"queue_id": queue_id, "recipient": notice.recipient.text}
         try:
             if not self._notices.claim(notice):
                 logger.warning("a notice was not sent", **about, cause="sent before, or too many this hour")
-                return
+                return True
         except GatepostError as error:
             logger.error("a notice was not sent", **about, cause=cause(error))
-            return
+            return False
         try:
             self._send(notice, budget)
         except GatepostError as error:  # the time may be up as well
             logger.error("a notice was not sent", **about, cause=cause(error))
-            if not (isinstance(error, DeliveryError) and error.uncertain):  # it may have gone
-                self._take_back(notice, queue_id)
+            if isinstance(error, DeliveryError) and error.uncertain:  # it may have gone
+                return True
+            self._take_back(notice, queue_id)
+            return False
+        return True
 
     def _send(self, notice: Notice, budget: Budget) -> None:
         ends = self._aliases.inside(notice.recipient)

@@ -54,6 +54,7 @@ GAUGES = {
     "held": Gauge("gatepost_held_copies", "Copies in quarantine."),
     "journal": Gauge("gatepost_journal_open", "Entries of the journal without a verdict."),
     "unstamped": Gauge("gatepost_events_unstamped", "Events of this host that no stamp covers yet."),
+    "deferred": Gauge("gatepost_copies_deferred", "Protected copies that the mail server tries again."),
     "key_worker": Gauge("gatepost_key_worker_up", "1 if the key worker answers within a second, else 0."),
 }
 """The gauges, each by the word under which its reading is given."""

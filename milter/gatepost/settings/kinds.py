@@ -106,6 +106,13 @@ def listen(text: str) -> str:
     return host_port(text) if text else text
 
 
+def log(text: str) -> str:
+    """Check where Postfix's log is: `/path` or `journal`; empty: nowhere."""
+    if text not in {"", "journal"} and not text.startswith("/"):
+        raise ValueError(f'"{text}" is no log; allowed: "/path" or "journal"')
+    return text
+
+
 def ladder_encrypt(rungs: tuple[str, ...]) -> tuple[str, ...]:
     """Check the ladder of demand `encrypt`: only treatments that encrypt."""
     for rung in rungs:
@@ -177,6 +184,7 @@ Network = Annotated[str, AfterValidator(network)]
 AuthservId = Annotated[str, AfterValidator(authserv_id)]
 HostPort = Annotated[str, AfterValidator(host_port)]
 Listen = Annotated[str, AfterValidator(listen)]
+Log = Annotated[str, AfterValidator(log)]
 Socket = Annotated[str, AfterValidator(socket)]
 UnixSocket = Annotated[str, AfterValidator(unix_socket)]
 EncryptLadder = Annotated[tuple[str, ...], AfterValidator(ladder_encrypt)]

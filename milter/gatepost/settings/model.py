@@ -67,6 +67,8 @@ class Gateway(Section):
     """Address for notices to the admin; default: postmaster at the first internal domain."""
     notices_per_hour: Annotated[int, Field(ge=0)] = 20
     """Notices to one sender in an hour."""
+    deferral_minutes: Annotated[int, Field(ge=0)] = 60
+    """Minutes that a copy by verified TLS may wait until its sender is told, once; needs [postfix] log."""
     log_format: Literal["text", "json"] = "text"
     """Form of log lines."""
 
@@ -91,6 +93,8 @@ class Postfix(Section):
 
     config_directory: Path = Path("/etc/postfix")
     """Where its main.cf lies."""
+    log: kinds.Log = ""
+    """Its log, which tells how copies went: "/path" or "journal" (systemd's); empty: it is not followed."""
 
 
 class Ladder(Section):

@@ -1,5 +1,6 @@
 """
-The stamper: a thread of the key worker that stamps this host's events, about a second after they were written.
+The stamper: a thread of the key worker that stamps the events of this host's chains, about a second after they
+were written.
 
 Nobody waits for it. While the key worker or the database is down, events wait unstamped and mail goes on. Where
 the latest stamp is none that it made, or an earlier one than that, it says so once and goes on behind what it
@@ -7,7 +8,7 @@ knows: the audit then names what is missing.
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
@@ -50,20 +51,20 @@ class StampStore(Protocol):
 
 
 class Stamper:
-    """Stamps the events of one host, and deletes old ones of all hosts. Thread-safe."""
+    """Stamps the events of one host's chains, and deletes old ones of all hosts. Thread-safe."""
 
     def __init__(
         self,
         *,
-        host: str,
+        hosts: Sequence[str],
         store: StampStore,
         prover: Prover,
         heads: Heads,
         keep: timedelta,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        """Take how long events are kept."""
-        self._host = host
+        """Take the names of this host's chains, and how long events are kept."""
+        self._hosts = tuple(hosts)
         self._store = store
         self._prover = prover
         self._heads = heads
@@ -74,10 +75,13 @@ class Stamper:
 
     def stamp(self) -> int:
         """Stamp what there is, and give how many events; raises StorageError, DirectoryError."""
+        return sum(map(self._stamp, self._hosts))
+
+    def _stamp(self, host: str) -> int:
         number = 0
         with self._lock:
-            tip = self._tip(self._host)
-            while run := self._store.unstamped(self._host, tip.last, _RUN):
+            tip = self._tip(host)
+            while run := self._store.unstamped(host, tip.last, _RUN):
                 tip = self._add(
                     replace(
                         tip,

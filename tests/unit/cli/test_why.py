@@ -65,6 +65,7 @@ def test_json(config: str) -> None:
         "rules": ["tagged"],
         "reasons": ["the subject asks for it", "a usable key"],
         "detail": {"queued_as": "4ABC"},
+        "deliveries": [],
     }
 
 

@@ -70,7 +70,7 @@ class Record:
 
     def new_stamper(self, host: str = HOST) -> Stamper:
         return Stamper(
-            host=host,
+            hosts=[host],
             store=SqlStamps(self.database),
             prover=self.prover,
             heads=Heads(self.folder),

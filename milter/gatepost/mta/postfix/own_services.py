@@ -41,6 +41,7 @@ class Surroundings:
 
     `milters`: the admin's own, which see re-injected mail too (the DKIM signer). `chroot`: that of the ordinary
     smtpd, since milters' paths are meant from there. `daemon_name`: the name under which signers know own mail.
+    `syslog_name`: this Postfix's in its log.
     """
 
     milters: str
@@ -51,6 +52,7 @@ class Surroundings:
     daemon_name: str
     ca_file: str
     canonical_classes: str
+    syslog_name: str
 
 
 def grown(size_limit: int) -> int:
@@ -108,7 +110,8 @@ def tls_transport(gate: Gate, around: Surroundings) -> list[str]:
     """Write the transport; without chroot, so that it finds the policy socket and the system's CAs."""
     service = Service(TLS_TRANSPORT, "unix", "-", "-", "n", "-", "-", "smtp")
     options = {
-        "syslog_name": f"postfix/{TLS_TRANSPORT}",
+        "syslog_name": f"{around.syslog_name}/{TLS_TRANSPORT}",
+        "smtp_tls_loglevel": "1",  # each session is logged: proof of how a copy went
         "smtp_tls_security_level": "secure",
         "smtp_tls_policy_maps": f"socketmap:{gate.policy_socket}:tls",
         "smtp_tls_per_site": "",

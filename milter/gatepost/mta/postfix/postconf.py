@@ -59,6 +59,11 @@ def mail_owner(directory: Path) -> str:
     return _run("postconf", "-c", str(directory), "-h", "mail_owner", directory=directory).strip()
 
 
+def value(directory: Path, name: str) -> str:
+    """Give the value of one parameter, with `$name` in it expanded; raises ConfigError."""
+    return _run("postconf", "-c", str(directory), "-x", "-h", name, directory=directory).strip()
+
+
 def size_limit(directory: Path) -> int:
     """Give the largest message that Postfix takes, in octets; 0 where there is no limit. Raises ConfigError."""
     value = _run("postconf", "-c", str(directory), "-x", "-h", "message_size_limit", directory=directory)

@@ -39,6 +39,7 @@ _SURROUNDINGS = (
     "compatibility_level",
     "smtp_tls_CAfile",
     "canonical_classes",
+    "syslog_name",
     "smtpd_forbid_bare_newline",
     "smtpd_forbid_bare_newline_reject_code",  # a Postfix without it knows yes and no alone
     *entrances.PARAMETERS,
@@ -224,6 +225,7 @@ def _surroundings(
         daemon_name=_SIGNED_NAME if any(way.listener == _SIGNED_NAME for way in ways_in) else "gatepost",
         ca_file=expanded["smtp_tls_CAfile"] or system_ca,
         canonical_classes=expanded["canonical_classes"],
+        syslog_name=expanded["syslog_name"],
     )
 
 
