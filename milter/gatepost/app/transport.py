@@ -3,8 +3,9 @@ TLS to other domains, wired: DNS, the web, their cache, and the one answer made 
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 
 from gatepost.app.store import open_database
 from gatepost.db.discoveries import SqlDiscoveries, SqlPolicies
@@ -12,25 +13,26 @@ from gatepost.db.engine import Database
 from gatepost.db.partners import SqlPartners
 from gatepost.settings import Settings
 from gatepost.transport import target
-from gatepost.transport.assurance import Assurance, Discoverers
+from gatepost.transport.assurance import Assurance
 from gatepost.transport.discovery import Discoverer
 from gatepost.transport.dns import StubResolver
 from gatepost.transport.https import Https
 from gatepost.transport.kept_discoveries import KeptDiscoverer, OnlyKept
 from gatepost.transport.kept_policies import KeptPolicies, NoPolicies
-from gatepost.transport.look_ups import NetworkLookUps
+from gatepost.transport.look_ups import NetworkLookUps, NetworkProbes
 from gatepost.transport.recent_discoveries import RecentDiscoveries
-from gatepost.transport.resolver import IpAddress
+from gatepost.transport.sts_fetch import Targets
 from gatepost.transport.sts_policy import StsPolicies
 from gatepost.transport.tls_check import Checked, TlsCheck
 
 # Of the deadline: an answer that is put together at its very end would come too late for who waits until then.
 _FOR_ALL, _FOR_POLICIES = 0.9, 0.8
+_PROBE_SECONDS = 10.0
 
 
 def discoverer_of(settings: Settings, kept: KeptPolicies) -> Discoverer:
     """Wire what looks next hops up live, MTA-STS policies kept as given."""
-    resolver = StubResolver(settings.dns.resolvers, settings.dns.timeout)
+    resolver = resolver_of(settings)
     policies = StsPolicies(
         resolver,
         Https(settings.dns.https_ca_file),
@@ -41,14 +43,25 @@ def discoverer_of(settings: Settings, kept: KeptPolicies) -> Discoverer:
     return Discoverer(NetworkLookUps(resolver, policies), timeout=settings.dns.timeout * _FOR_ALL)
 
 
-def targets_of(settings: Settings) -> Callable[[Sequence[IpAddress]], Sequence[IpAddress]]:
+def resolver_of(settings: Settings) -> StubResolver:
+    """Wire what asks DNS, for one event loop."""
+    return StubResolver(settings.dns.resolvers, settings.dns.timeout)
+
+
+def targets_of(settings: Settings) -> Targets:
     """Give what tells which addresses may be connected to."""
+    return partial(target.reachable, allow_private=settings.dns.allow_private)
 
-    def allowed(addresses: Sequence[IpAddress]) -> Sequence[IpAddress]:
-        private = settings.dns.allow_private
-        return tuple(one for one in addresses if not target.refusal(one, allow_private=private))
 
-    return allowed
+def probes_of(settings: Settings) -> NetworkProbes:
+    """Wire what knocks at mail hosts, for one event loop."""
+    return NetworkProbes(
+        resolver_of(settings),
+        targets_of(settings),
+        hello=settings.gateway.hostname,
+        seconds=_PROBE_SECONDS,
+        ca_file=settings.dns.https_ca_file,
+    )
 
 
 def kept_discoverer_of(settings: Settings, database: Database) -> KeptDiscoverer:
@@ -74,7 +87,9 @@ def tls_check(settings: Settings, domain: str, *, cached: bool) -> Checked:
     Raises AddressError for what is neither a domain nor a next hop.
     """
     database = open_database(settings)
-    discoverer: Discoverers = (
-        OnlyKept(SqlDiscoveries(database)) if cached else discoverer_of(settings, NoPolicies())
-    )
-    return asyncio.run(TlsCheck(SqlPartners(database), discoverer, None).check(domain))
+    partners = SqlPartners(database)
+    if cached:
+        check = TlsCheck(partners, OnlyKept(SqlDiscoveries(database)), None)
+    else:
+        check = TlsCheck(partners, discoverer_of(settings, NoPolicies()), probes_of(settings))
+    return asyncio.run(check.check(domain))

@@ -90,7 +90,7 @@ def may_take_tls(view: View, facts: RecipientFacts, rules: RuleSet, ladders: Lad
         holds = None if rule.pilot else rule.condition.holds(view, facts)
         if rule.pilot or holds is False:
             continue
-        if holds and (rule.demand > Demand.ENCRYPT or not rule.tls_protects):
+        if holds and not rule.comes_second and (rule.demand > Demand.ENCRYPT or not rule.tls_protects):
             return False
         demands.add(rule.demand)
         named += [rule.ladder] if rule.ladder else []

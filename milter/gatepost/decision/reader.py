@@ -127,7 +127,7 @@ class _Entry:
         for key, value in flags.items():
             if not isinstance(value, bool):
                 self.fault(f"{key} is true or false")
-            elif key in {"tls_protects", "always"} and not self.detects:
+            elif key == "always" and not self.detects:
                 self.fault(f"{key} has a meaning only with detect in when")
         if self.faults or condition is None or demand is None or not isinstance(name, str):
             return None

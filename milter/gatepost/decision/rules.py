@@ -16,7 +16,7 @@ class Rule:
 
     `mark`: protected copies bear the mark in their subject. `notify`: the sender is told. `pilot`: shown, but
     without effect. `detects` tells that the condition asks for finds; then `always` makes it count for
-    protected copies too, and `tls_protects` tells whether TLS keeps what was found well enough.
+    protected copies too. `tls_protects` tells whether TLS is good enough where the rule matches.
     """
 
     name: str

@@ -10,7 +10,7 @@ from gatepost.message.address import Address
 from gatepost.message.body import Body
 from gatepost.message.edit import Form, apply
 from gatepost.message.field import Field
-from gatepost.message.transaction import Recipient, Transaction
+from gatepost.message.transaction import Recipient, Transaction, asks_requiretls
 
 _KEPT = ("BODY", "SMTPUTF8", "RET", "ENVID", "REQUIRETLS")
 
@@ -29,6 +29,11 @@ class Submission:
     fields: tuple[Field, ...]
     body: Body
     tls_route: bool = False
+
+    @property
+    def requiretls(self) -> bool:
+        """Whether the sender asked for verified TLS on the whole way (RFC 8689 section 2)."""
+        return asks_requiretls(self.parameters)
 
 
 class Submitter(Protocol):

@@ -4,6 +4,7 @@ A transaction: one message under way, exactly as received.
 Values only; whoever receives the message (a milter session, the command line) builds one.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -67,7 +68,7 @@ class Transaction:
     @property
     def requiretls(self) -> bool:
         """Whether the sender asked for verified TLS on the whole way (MAIL parameter, RFC 8689 section 2)."""
-        return any(parameter.upper() == "REQUIRETLS" for parameter in self.parameters)
+        return asks_requiretls(self.parameters)
 
     @property
     def message_ids(self) -> tuple[str, ...]:
@@ -80,3 +81,8 @@ class Transaction:
         return next(
             (one.encode("utf-8", "surrogateescape").decode("utf-8", "replace") for one in self.message_ids), ""
         )
+
+
+def asks_requiretls(parameters: Iterable[str]) -> bool:
+    """Tell whether the parameters of a MAIL command hold REQUIRETLS."""
+    return any(parameter.upper() == "REQUIRETLS" for parameter in parameters)

@@ -4,7 +4,8 @@ Re-injection: copies are submitted to our own listeners of the mail server, over
 Connections are kept open and shared; one that has gone stale is replaced before the transaction begins, never
 inside it, so no copy is sent twice by us. A copy counts as sent when every recipient was accepted and the reply
 to the final dot was 250; where that reply was lost, the error says so. RFC 5321 section 4.1.1.4, RFC 1047.
-STARTTLS is not used: the listeners speak TLS from the start.
+STARTTLS is not used: the listeners speak TLS from the start. A copy whose sender asked for REQUIRETLS goes only to
+a listener that offers it (RFC 8689 section 4.2.1): another would forget the request.
 """
 
 import smtplib
@@ -23,6 +24,10 @@ _MOST_IDLE = 20
 _OK = 250
 _GO_ON = 354
 _REFUSALS = range(400, 600)
+
+
+class _NotOfferedError(OSError):
+    """The listener does not offer what the copy needs."""
 
 
 class _ReplyLostError(OSError):
@@ -63,6 +68,7 @@ class Reinjection:
         try:
             connection = self._connection(listener, budget)
             try:
+                _check_offer(connection, submission)
                 reply = _send(connection, submission, budget)
             except BaseException:
                 connection.close()
@@ -125,6 +131,14 @@ def _alive(connection: smtplib.SMTP_SSL, budget: Budget) -> bool:
 def _limit(connection: smtplib.SMTP_SSL, budget: Budget) -> None:
     if connection.sock is not None:
         connection.sock.settimeout(budget.left())
+
+
+def _check_offer(connection: smtplib.SMTP_SSL, submission: Submission) -> None:
+    if submission.requiretls and not connection.has_extn("requiretls"):
+        raise _NotOfferedError(
+            "its sender asked for REQUIRETLS, which the listener does not offer; it needs Postfix 3.11 with "
+            "requiretls_enable = yes"
+        )
 
 
 def _send(connection: smtplib.SMTP_SSL, submission: Submission, budget: Budget) -> str:

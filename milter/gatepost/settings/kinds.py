@@ -171,7 +171,10 @@ def vault_url(text: str) -> str:
 def resolver(text: str) -> str:
     """Check a resolver: `address` or `address#port`."""
     address, mark, number = text.partition("#")
-    network(address)
+    try:
+        ipaddress.ip_address(address)
+    except ValueError:
+        raise ValueError(f'"{text}" is no resolver; allowed: "127.0.0.1", "::1", "127.0.0.1#5353"') from None
     if mark:
         port(number)
     return text

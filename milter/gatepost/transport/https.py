@@ -27,7 +27,7 @@ from urllib3.connection import HTTPSConnection
 from urllib3.exceptions import HTTPError
 from urllib3.response import BaseHTTPResponse
 
-from gatepost.errors import ConfigError
+from gatepost.transport import trust
 from gatepost.transport.resolver import IpAddress, LookUpFailed
 
 PORT = 443
@@ -42,7 +42,7 @@ class Https:
 
     def __init__(self, ca_file: str = "", *, port: int = PORT, threads: int = _THREADS) -> None:
         """Take a PEM file of further authorities, or ""; raises ConfigError if it cannot be read."""
-        self._context = _context(ca_file)
+        self._context = trust.context(ca_file)
         self._port = port
         self._threads = ThreadPoolExecutor(threads, "https")
 
@@ -196,16 +196,3 @@ def _fault(error: Exception, deadline: _Deadline) -> str:
     if isinstance(error, OSError) and not isinstance(error, HTTPException):
         return f"it cannot be reached: {error.strerror or error}"
     return "its answer is no HTTP, or broke off"
-
-
-def _context(ca_file: str) -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.hostname_checks_common_name = False  # RFC 8461 section 3.3: a DNS name, in subjectAltName
-    if ca_file:
-        try:
-            context.load_verify_locations(ca_file)
-        except (OSError, ssl.SSLError) as error:
-            fault = error.strerror or "it holds no certificate in PEM"
-            raise ConfigError(f"dns.https_ca_file: {ca_file}: {fault}") from error
-    return context

@@ -3,13 +3,14 @@ Which addresses a look-up on the web, or a probe, may connect to.
 
 What a stranger's DNS names decides where this host connects to: only public addresses, unless the settings allow
 others. IPv6 addresses that carry an IPv4 address are no way around: NAT64 is judged by what it carries, the others
-are refused. A name is resolved once, and what is given out are the addresses that were checked: asking again could
-give others.
+are refused. Whoever connects resolves the name once and connects to the very addresses that were checked: asking
+again could give others.
 """
 
+from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv6Address, IPv6Network
 
-from gatepost.transport.resolver import IpAddress, LookUpFailed, Resolver
+from gatepost.transport.resolver import IpAddress, LookUpFailed
 
 _IPV4_BITS = 0xFFFFFFFF
 _NAT64 = IPv6Network("64:ff9b::/96")  # RFC 6052: how a host without IPv4 reaches one of IPv4
@@ -25,16 +26,17 @@ _NOT_PUBLIC = (
 )
 
 
-async def find_target(resolver: Resolver, host: str, *, allow_private: bool = False) -> tuple[IpAddress, ...]:
-    """Give the addresses of a host that may be connected to. Raises LookUpFailed where there are none."""
-    addresses = (await resolver.addresses(host)).values
+def reachable(addresses: Sequence[IpAddress], *, allow_private: bool = False) -> tuple[IpAddress, ...]:
+    """Give those addresses of one host that may be connected to. Raises LookUpFailed where there are none."""
     if not addresses:
-        raise LookUpFailed(f"{host} has no address")
+        raise LookUpFailed("the host has no address")
     refused = {address: refusal(address, allow_private=allow_private) for address in addresses}
     allowed = tuple(address for address, reason in refused.items() if not reason)
     if not allowed:
         reasons = ", ".join(f"{address} ({reason})" for address, reason in refused.items())
-        raise LookUpFailed(f"{host} is not connected to: {reasons}; `dns.allow_private` allows private addresses")
+        raise LookUpFailed(
+            f"the host is not connected to: {reasons}; `dns.allow_private` allows private addresses"
+        )
     return allowed
 
 

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from gatepost.directory.partner import Partner
 from gatepost.errors import AddressError
 from gatepost.settings import read
 from gatepost.transport.capability import Discovery, Method
+from gatepost.transport.resolver import IpAddress
 
 TLSA = "3 1 1 " + hashlib.sha256(b"key").hexdigest()
 SIGNED = {
@@ -105,6 +106,38 @@ def test_what_is_not_assured(config: str, domain: str, unknown: bool) -> None:
     found = check(config, domain)
     assert (found["assured"], found["unknown"], found["by"], found["policy"]) == (False, unknown, "", "")
     assert found["steps"]
+
+
+class Web:
+    """Serves one MTA-STS policy, from whatever address it is asked for."""
+
+    def __init__(self, ca_file: str) -> None:
+        assert not ca_file
+
+    async def get(
+        self, host: str, path: str, addresses: Sequence[IpAddress], *, seconds: float, most: int
+    ) -> bytes:
+        assert (host, path) == ("mta-sts.plain.test", "/.well-known/mta-sts.txt")
+        assert list(map(str, addresses)) == ["9.9.9.9"]
+        assert seconds <= 60 <= most
+        return b"version: STSv1\r\nmode: enforce\r\nmx: *.plain.test\r\nmax_age: 86400\r\n"
+
+
+def test_mta_sts(config: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A domain that publishes a policy in enforce for its mail hosts is assured by MTA-STS."""
+    monkeypatch.setitem(PLAIN, ("_mta-sts.plain.test", "TXT"), '"v=STSv1; id=1;"')
+    monkeypatch.setitem(PLAIN, ("mta-sts.plain.test", "A"), "9.9.9.9")
+    monkeypatch.setattr("gatepost.app.transport.Https", Web)
+    found = check(config, "plain.test")
+    assert (found["by"], found["policy"]) == ("mta-sts", "secure match=mx.plain.test servername=hostname")
+
+
+def test_hosts_are_knocked_at_where_that_is_allowed(config: str) -> None:
+    """What a host offers is told last; an address that is not public is told and not connected to."""
+    found = check(config, "signed.test")
+    (offer,) = found["offers"]  # type: ignore[misc]
+    assert offer == found["steps"][-1]  # type: ignore[index]
+    assert offer.startswith("mx.signed.test: the host is not connected to: 192.0.2.1")
 
 
 def test_partner_row(config: str) -> None:

@@ -1,6 +1,7 @@
 """Examples beside the rules, and the rules that the product ships."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,21 @@ def test_every_shipped_rule_has_an_example_that_fails_without_it(shipped: Path) 
     for lost in rules.rules:
         fewer = type(rules)(tuple(rule for rule in rules.rules if rule is not lost), rules.tags)
         assert any(not run(example, fewer).passed for example in examples), lost.name
+
+
+def test_the_shipped_rule_that_is_switched_off(shipped: Path, tmp_path: Path) -> None:
+    """The rule about free mail does what it says once the admin has taken the comment signs away."""
+    text = (shipped / "30-free-mail.toml").read_text(encoding="utf-8")
+    (tmp_path / "30-free-mail.toml").write_text(re.sub(r"^#(?! )", "", text, flags=re.MULTILINE), encoding="utf-8")
+
+    rules = read_rules(tmp_path, frozenset())
+    outcomes = [run(example, rules) for example in read_examples(tmp_path)]
+
+    assert [rule.name for rule in rules.rules] == ["TLS to free mail does not protect"]
+    assert len(outcomes) == 3
+    assert [one for one in outcomes if not one.passed] == []
+    assert read_rules(shipped, frozenset()).rules
+    assert not any(not rule.tls_protects for rule in read_rules(shipped, frozenset()).rules)
 
 
 def test_a_passing_check(shipped: Path) -> None:

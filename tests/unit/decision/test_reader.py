@@ -110,7 +110,6 @@ def test_files_by_name_rules_by_position(tmp_path: Path) -> None:
         (rule(more='ladder = "pdf"'), "ladder is a list of treatments"),
         (rule(more='mark = "no"'), "mark is true or false"),
         (rule(more="always = true"), "always has a meaning only with detect in when"),
-        (rule(more="tls_protects = false"), "tls_protects has a meaning only with detect in when"),
         (rule().replace('"encrypt"', '"maybe"'), "demand is one of none, tls, encrypt, quarantine, reject"),
         (rule().replace('demand = "encrypt"', ""), "demand is one of"),
         (rule().replace('name = "r"', ""), "rule 1: needs a name"),

@@ -2,11 +2,13 @@
 What `setup postfix` makes of an admin's configuration, read back by Postfix's own postconf.
 """
 
+import os
 import shutil
 import socketserver
 import ssl
+import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -408,3 +410,71 @@ class TestListeners:
         named = ports.named_ports(services_of(_MASTER))
 
         assert ports.free(gate.reinject, named=named, ours=(gate.reinject,))
+
+
+class TestTlsRoute:
+    def options(self, directory: Path, gate: Gate, main: str = "") -> Mapping[str, str]:
+        """Apply to this main.cf, and give the options of the TLS route."""
+        _write(directory, main)
+        return _apply(directory, gate)["gatepost-tls smtp"].options
+
+    def test_it_can_do_dane(self, directory: Path, gate: Gate) -> None:
+        """`dane-only` needs hosts from DNS, with DNSSEC, and no shortcut round either (RFC 7672)."""
+        options = self.options(directory, gate, "smtp_dns_resolver_options = res_defnames\n")
+
+        assert options["smtp_dns_support_level"] == "dnssec"
+        assert options["smtp_host_lookup"] == "dns"
+        assert options["smtp_dns_resolver_options"] == ""
+        assert options["ignore_mx_lookup_error"] == "no"
+        assert options["smtp_tls_dane_insecure_mx_policy"] == "dane"
+
+    def test_names_of_the_hosts_file_stay_known(self, directory: Path, gate: Gate) -> None:
+        """A site whose next hops stand in its hosts file finds them there as before, after DNS."""
+        assert (
+            self.options(directory, gate, "smtp_host_lookup = native, dns\n")["smtp_host_lookup"] == "dns, native"
+        )
+
+    @pytest.mark.parametrize("main", ["smtp_dns_support_level = disabled\n", "disable_dns_lookups = yes\n"])
+    def test_a_site_without_dns_stays_without(self, directory: Path, gate: Gate, main: str) -> None:
+        """Where the admin switched DNS off, every next hop is looked up as the admin says."""
+        options = self.options(directory, gate, main)
+
+        assert not {"smtp_dns_support_level", "smtp_host_lookup"} & options.keys()
+
+    def test_a_newer_postfix_is_told_more(
+        self, directory: Path, gate: Gate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Of a sender who waives TLS and one who asks for it, the route obeys the second (RFC 8689)."""
+        newer = tmp_path / "newer" / "postconf"
+        newer.parent.mkdir()
+        newer.write_text(_NEWER_POSTCONF.format(postconf=shutil.which("postconf")))
+        newer.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{newer.parent}:{os.environ['PATH']}")
+
+        options = self.options(directory, gate)
+
+        assert options["tls_required_enable"] == "no"
+        assert options["smtp_requiretls_policy"] == "enforce"
+
+    def test_an_older_postfix_is_told_nothing_that_it_does_not_know(self, directory: Path, gate: Gate) -> None:
+        """An option that Postfix does not know would stand there as a mistake."""
+        names = {"tls_required_enable", "smtp_requiretls_policy"}
+        known = {line.split(" ")[0] for line in _postconf("-d").splitlines()}
+
+        assert self.options(directory, gate).keys() & names == names & known
+
+
+_NEWER_POSTCONF = """\
+#!/bin/sh
+{postconf} "$@" || exit
+for name in "$@"; do
+    case "$name" in
+        tls_required_enable) echo "$name = yes" ;;
+        smtp_requiretls_policy) echo "$name = inline:{{ {{ localhost = opportunistic }} }} enforce" ;;
+    esac
+done
+"""
+
+
+def _postconf(*arguments: str) -> str:
+    return subprocess.run(["postconf", *arguments], capture_output=True, text=True, check=True).stdout

@@ -40,7 +40,8 @@ class Line:
 
     sock = None
 
-    def __init__(self, number: int, reply: tuple[int, bytes] | None) -> None:
+    def __init__(self, number: int, reply: tuple[int, bytes] | None, offers: str = "") -> None:
+        self.offers = offers
         self._replies: list[tuple[int, bytes] | None] = [(250, b"ok"), (250, b"ok"), (354, b"go on"), (250, b"ok")]
         self._replies[number] = reply
         self.sent = b""
@@ -53,6 +54,9 @@ class Line:
         if reply is None:
             raise smtplib.SMTPServerDisconnected("gone")
         return reply
+
+    def has_extn(self, name: str) -> bool:
+        return name in self.offers
 
     def close(self) -> None:
         """There is nothing to close."""
@@ -74,20 +78,43 @@ def test_what_is_known_of_a_copy_that_failed(
     monkeypatch: pytest.MonkeyPatch, number: int, reply: tuple[int, bytes] | None, uncertain: bool
 ) -> None:
     """Until the final dot, and where it was answered with a refusal, the copy surely was not taken (RFC 1047)."""
+    with pytest.raises(DeliveryError) as raised:
+        submit(monkeypatch, Line(number, reply))
+
+    assert uncertain is raised.value.uncertain
+
+
+def submit(monkeypatch: pytest.MonkeyPatch, line: Line, *parameters: str) -> str:
+    """Submit a copy over this connection."""
     listener = Listener("127.0.0.1", 1)
     reinjection = Reinjection(
         plain=listener, tls=listener, hostname="gw", client_certificate=Path(), listener_certificate=Path()
     )
-    monkeypatch.setattr(reinjection, "_connection", lambda *_: Line(number, reply))
+    monkeypatch.setattr(reinjection, "_connection", lambda *_: line)
     submission = Submission(
         parse(b"<a@b.test>"),
-        (),
+        parameters,
         (Recipient(parse(b"<c@d.test>")),),
         (Field(b"Subject", b" x"),),
         MemoryBody(b"x\r\n"),
     )
+    return reinjection.submit(submission, Budget(10, lambda: None))
 
-    with pytest.raises(DeliveryError) as raised:
-        reinjection.submit(submission, Budget(10, lambda: None))
 
-    assert uncertain is raised.value.uncertain
+@pytest.mark.parametrize("word", ["REQUIRETLS", "requiretls"])
+def test_requiretls_goes_only_where_it_is_kept(monkeypatch: pytest.MonkeyPatch, word: str) -> None:
+    """A listener that does not offer REQUIRETLS would send the copy on without: it gets nothing, and says why."""
+    line = Line(0, (250, b"ok"))
+
+    with pytest.raises(DeliveryError, match="asked for REQUIRETLS, which the listener does not offer") as raised:
+        submit(monkeypatch, line, "BODY=8BITMIME", word)
+
+    assert (line.sent, raised.value.uncertain) == (b"", False)
+
+
+def test_requiretls_is_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A listener that offers REQUIRETLS is asked for it (RFC 8689 section 4.2.1)."""
+    line = Line(3, (250, b"queued as 4X"), offers="requiretls")
+
+    assert submit(monkeypatch, line, "REQUIRETLS") == "4X"
+    assert b"MAIL FROM:<a@b.test> REQUIRETLS\r\n" in line.sent

@@ -96,6 +96,7 @@ def test_the_encrypt_ladder_takes_only_what_encrypts(write: Write, rung: str) ->
         ("vault", 'url = "/var/vault"'),
         ("vault", 'url = "s3://bucket/prefix"'),
         ("dns", 'resolvers = ["localhost"]'),
+        ("dns", 'resolvers = ["127.0.0.0/8"]'),
         ("openpgp", 'engine = "pgp"'),
         ("ladder", "tls = []"),
         ("ladder", 'tls = ["tls", "tls"]'),

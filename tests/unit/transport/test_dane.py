@@ -113,9 +113,11 @@ def test_a_failed_look_up_makes_it_unknown(resolver: FakeResolver, question: str
     if not other:
         resolver.has_tlsa(f"_25._tcp.{A}")
 
-    method = found(resolver).method
+    answer = found(resolver)
+    method = answer.method
 
     assert (method.assured, method.unknown, method.policy) == (False, True, "")
+    assert answer.seconds == 0
     assert method.steps[1].startswith(f"DANE: {B}: unknown: ")
     assert "SERVFAIL" in method.steps[1]
 

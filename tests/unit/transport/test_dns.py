@@ -75,6 +75,22 @@ def test_addresses_are_secure_only_if_both_answers_are(vouched: str) -> None:
     assert not records.secure
 
 
+@pytest.mark.parametrize("has", ["A", "AAAA"])
+def test_one_kind_of_address_is_enough(has: str) -> None:
+    """The name is where that answer's CNAMEs led; who denies the name for the other kind is not believed."""
+
+    def answer(query: dns.message.Message) -> dns.message.Message:
+        kind = query.question[0].rdtype.name
+        if kind != has:
+            return response(query, rcode=dns.rcode.NXDOMAIN, authority=(SOA,))
+        address = {"A": "192.0.2.1", "AAAA": "2001:db8::1"}[kind]
+        return response(query, "a.example. 300 IN CNAME b.example.", f"b.example. 300 IN {kind} {address}")
+
+    records = ask(answer, lambda resolver: resolver.addresses("a.example"))
+
+    assert (records.name, len(records.values), records.exists) == ("b.example", 1, True)
+
+
 def test_tlsa_txt_and_cname_records_are_read() -> None:
     """TLSA by its four fields, the strings of a TXT record as one, CNAME as the name that it points to."""
 
@@ -140,6 +156,12 @@ def test_the_ad_bit_counts_from_loopback_only(monkeypatch: pytest.MonkeyPatch, *
 def test_only_this_hosts_own_addresses_are_loopback(address: str, *, loopback: bool) -> None:
     """127.0.0.0/8 and ::1."""
     assert module._server(address).loopback is loopback
+
+
+def test_a_resolver_without_port_is_asked_at_the_usual_one() -> None:
+    """Names are as the settings give them."""
+    assert module._server("192.0.2.1").port == 53
+    assert [str(module._server(text)) for text in ("::1", "::1#5353", "::1#53")] == ["::1", "::1#5353", "::1"]
 
 
 def test_beside_a_loopback_resolver_no_other_is_asked() -> None:
@@ -233,6 +255,16 @@ def test_a_failure_is_told_and_never_taken_for_none(
     assert text in str(failure.value)
 
 
+def test_as_many_records_as_are_read_are_an_answer() -> None:
+    """The limit itself is allowed, and so is a life of no seconds."""
+    records = ask(
+        lambda query: response(query, *(f"a.example. 0 IN MX 1 mx{number}." for number in range(100))),
+        lambda resolver: resolver.mx("a.example"),
+    )
+
+    assert (len(records.values), records.seconds) == (100, 0)
+
+
 def test_a_truncated_answer_is_fetched_over_tcp() -> None:
     """What does not fit in a datagram is asked for again."""
 
@@ -282,6 +314,8 @@ def test_a_silent_resolver_is_a_failure_at_the_deadline() -> None:
         began = time.monotonic()
         with pytest.raises(LookUpFailed, match=r"MX records of a\.example: .*no usable answer"):
             asyncio.run(StubResolver([server.name], 0.2).mx("a.example"))
+        with pytest.raises(LookUpFailed, match=r"no usable answer within 1e-09 s"):
+            asyncio.run(StubResolver([server.name], 1e-9).mx("a.example"))
 
     assert time.monotonic() - began < 10
 

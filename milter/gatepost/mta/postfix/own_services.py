@@ -5,7 +5,8 @@ The services that Gatepost adds to master.cf.
     a message larger, and turns the field `Gatepost-Route` that the milter adds into the TLS route;
   * two re-injection listeners with a cleanup each: loopback, TLS, one client certificate, none of our milter;
     what they accept is not copied or judged a second time, nor are its recipients' aliases followed again;
-  * `gatepost-tls`: smtp(8) that asks the policy service at delivery and never sends in clear.
+  * `gatepost-tls`: smtp(8) that asks the policy service at delivery and never sends in clear, whatever a sender
+    says of it: a Postfix that knows the field `TLS-Required: no` (RFC 8689 section 5) would ask nobody.
 
 A client cannot reach the TLS route: milter_header_checks see only what milters add, and the second listener
 admits only our client certificate.
@@ -30,6 +31,10 @@ ROUTE_FILE = (
     "/^Gatepost-Route:/ REJECT 5.3.5 this TLS route cannot be read\n"
 )
 UNROUTE_FILE = "# Written by `gatepost setup postfix`: the field stays inside.\n/^Gatepost-Route:/ IGNORE\n"
+NEWER = {  # options of the TLS route that an older Postfix does not know
+    "tls_required_enable": "no",  # 3.10
+    "smtp_requiretls_policy": "enforce",  # 3.11
+}
 _LISTENER_PROCESSES = "100"
 _CONTENT_CHECKS = ("header_checks", "mime_header_checks", "nested_header_checks", "body_checks")
 
@@ -42,6 +47,7 @@ class Surroundings:
     `milters`: the admin's own, which see re-injected mail too (the DKIM signer). `chroot`: that of the ordinary
     smtpd, since milters' paths are meant from there. `daemon_name`: the name under which signers know own mail.
     `syslog_name`: this Postfix's in its log.
+    `by_dns`: smtp(8) asks DNS, by `host_lookup`. `newer`: which of NEWER this Postfix knows.
     """
 
     milters: str
@@ -53,6 +59,9 @@ class Surroundings:
     ca_file: str
     canonical_classes: str
     syslog_name: str
+    by_dns: bool = True
+    host_lookup: str = "dns"
+    newer: frozenset[str] = frozenset()
 
 
 def grown(size_limit: int) -> int:
@@ -124,10 +133,24 @@ def tls_transport(gate: Gate, around: Surroundings) -> list[str]:
         "smtp_tls_mandatory_ciphers": "high",
         "smtp_fallback_relay": "",
         "smtp_header_checks": joined(UNROUTE_MAP, around.smtp_header_checks),
+        **(_secure_look_ups(around) if around.by_dns else {}),
+        **{name: value for name, value in NEWER.items() if name in around.newer},
     }
     if around.ca_file:
         options["smtp_tls_CAfile"] = around.ca_file
     return entry(service, options)
+
+
+def _secure_look_ups(around: Surroundings) -> Mapping[str, str]:
+    """Let the transport do DANE (RFC 7672): hosts come from DNS, with DNSSEC, or its mail is deferred."""
+    native = "native" in around.host_lookup.replace(",", " ").split()
+    return {
+        "smtp_dns_support_level": "dnssec",
+        "smtp_host_lookup": "dns, native" if native else "dns",
+        "smtp_dns_resolver_options": "",
+        "ignore_mx_lookup_error": "no",
+        "smtp_tls_dane_insecure_mx_policy": "dane",
+    }
 
 
 def listener(

@@ -42,6 +42,10 @@ _SURROUNDINGS = (
     "syslog_name",
     "smtpd_forbid_bare_newline",
     "smtpd_forbid_bare_newline_reject_code",  # a Postfix without it knows yes and no alone
+    "smtp_dns_support_level",
+    "disable_dns_lookups",
+    "smtp_host_lookup",
+    *own_services.NEWER,
     *entrances.PARAMETERS,
 )
 _COPIED = ("smtpd_milters", "non_smtpd_milters", "milter_header_checks", "smtp_header_checks")
@@ -226,6 +230,9 @@ def _surroundings(
         ca_file=expanded["smtp_tls_CAfile"] or system_ca,
         canonical_classes=expanded["canonical_classes"],
         syslog_name=expanded["syslog_name"],
+        by_dns=expanded["smtp_dns_support_level"] != "disabled" and expanded["disable_dns_lookups"] != "yes",
+        host_lookup=expanded["smtp_host_lookup"],
+        newer=frozenset(name for name in own_services.NEWER if expanded[name]),
     )
 
 
