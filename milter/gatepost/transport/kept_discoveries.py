@@ -76,7 +76,8 @@ class KeptDiscoverer:
             async with asyncio.timeout(_STORE_SECONDS):
                 return await asyncio.get_running_loop().run_in_executor(self._threads, question)
         except (TimeoutError, GatepostError) as error:
-            logger.warning("the cache of look-ups does not answer", cause=cause(error) or "too slow")
+            told = cause(error) if isinstance(error, GatepostError) else f"no answer within {_STORE_SECONDS:g} s"
+            logger.warning("the cache of look-ups does not answer", cause=told)
             return None
 
 

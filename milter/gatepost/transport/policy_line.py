@@ -56,7 +56,8 @@ def read(text: str) -> PolicyLine | None:
     level, *words = text.split(" ")
     values = dict(word.partition("=")[::2] for word in words)
     separator = ":" if level == "secure" else "|"
-    match = tuple(values.get("match", "").split(separator)) if values.get("match") else ()
+    names = values.get("match")
+    match = tuple(names.split(separator)) if names else ()
     line = PolicyLine(level, match, values.get("tafile", ""))
     return line if line.text == text and (line == DANE_ONLY or (match and level in _LEVELS)) else None
 

@@ -105,7 +105,7 @@ def test_a_row_comes_first(row: Partner, policy: str) -> None:
     answer = asyncio.run(Assurance(Rows(row), found).capability("p.test"))
     assert (answer.by, answer.policy) == ("partner", policy)
     assert found.asked == 0
-    assert any("p.test" in step and policy in step for step in answer.steps)
+    assert answer.steps == (f"the partner row p.test demands: {policy}",)
 
 
 @pytest.mark.parametrize(
@@ -127,6 +127,9 @@ def test_rows_that_demand_one_method(tls: str, dane: Method, sts: Method, policy
     answer = ask(Partner("p.test", tls=tls), dane=dane, sts=sts)
     assert (answer.policy, answer.unknown) == (policy, unknown)
     assert answer.by == "partner"
+    outcome = "assured" if policy else "not known now" if unknown else "not assured"
+    demand = {"dane": "DANE", "mta-sts": "MTA-STS"}[tls]
+    assert answer.steps[-1] == f"the partner row p.test demands {demand}: {outcome}"
 
 
 def test_rows_that_share_a_next_hop() -> None:
@@ -157,6 +160,15 @@ def test_rows_that_no_line_keeps(other: Partner) -> None:
     assert "a.test, b.test" in answer.steps[-1]
 
 
+def test_a_line_that_cannot_be_read_joins_with_nothing() -> None:
+    """Where one line holds what is not known here, the others do not stand for it."""
+    odd = replace(STS, policy=f"{STS_LINE} protocols=TLSv1.3")
+    rows = (Partner("a.test", tls="verify", tls_name="mx1.p.test"), Partner("b.test", tls="mta-sts"))
+    answer = ask(*rows, sts=odd)
+    assert (answer.assured, answer.unknown) == (False, False)
+    assert ask(rows[1], sts=odd).policy == odd.policy
+
+
 def test_a_row_that_cannot_hold_decides() -> None:
     """Where one row cannot be kept for good, waiting for the others would help nobody."""
     answer = ask(Partner("a.test", tls="dane"), Partner("b.test", tls="mta-sts"), dane=UNKNOWN, sts=NO)
@@ -173,13 +185,14 @@ def test_a_row_that_no_line_expresses() -> None:
     """A row that a line could not carry exactly assures nothing, and is named."""
     answer = ask(Partner("a.test", tls="verify", tls_name="hostname"), dane=DANE)
     assert (answer.assured, answer.unknown) == (False, False)
-    assert "a.test" in answer.steps[-1]
+    assert answer.steps == ("the partner row a.test holds a tls_name that is no host name",)
 
 
-def test_without_the_partner_table_nothing_is_known() -> None:
+def test_without_the_partner_table_nothing_is_known(capsys: pytest.CaptureFixture[str]) -> None:
     """A row may demand more than DNS assures: while the table cannot be read, nothing is assured."""
     answer = ask(dane=DANE, sts=STS, broken=True)
     assert answer.unknown
+    assert "the partner table cannot be read" in capsys.readouterr().err
 
 
 def test_what_is_published_is_not_overstated() -> None:

@@ -90,12 +90,13 @@ def test_seconds_are_bounded(seconds: int, kept: int) -> None:
 
 
 @pytest.mark.parametrize("fault", [LookUpFailed("SERVFAIL"), ZeroDivisionError()])
-def test_dane_that_fails_is_unknown(fault: Exception | None) -> None:
+def test_dane_that_fails_is_unknown(fault: Exception, capsys: pytest.CaptureFixture[str]) -> None:
     """A look-up that fails or breaks is unknown, kept for a moment; the others count."""
     found = discover(failing("dane", fault))
     assert found.dane.unknown
     assert not found.dane.assured
     assert "DANE of p.test" in found.dane.steps[0]
+    assert ("a look-up broke" in capsys.readouterr().err) == isinstance(fault, ZeroDivisionError)
     assert found.sts == NONE.method
     assert found.seconds == UNKNOWN_SECONDS
 
@@ -120,6 +121,14 @@ def test_without_mail_hosts_all_is_unknown(fault: Exception | None) -> None:
     assert found.seconds == UNKNOWN_SECONDS
 
 
+@pytest.mark.parametrize("name", ["dane", "sts"])
+def test_doubt_is_kept_for_a_moment(name: str) -> None:
+    """Doubt that a look-up tells of itself is kept no longer than one that failed, whatever TTL it names."""
+    doubt = Finding(Method(assured=False, unknown=True), 3600)
+    fakes = Fakes(dane=doubt) if name == "dane" else Fakes(sts=doubt)
+    assert discover(fakes).seconds == UNKNOWN_SECONDS
+
+
 @pytest.mark.parametrize("name", ["mx", "dane", "sts"])
 def test_what_does_not_come_in_time_is_unknown(name: str) -> None:
     """A look-up without an answer ends at the deadline, and what it would have told is unknown."""
@@ -142,7 +151,7 @@ def test_single_hosts_have_no_mta_sts() -> None:
     fakes = Fakes()
     found = discover(fakes, "[P.Test]:25")
     assert found.dane.assured
-    assert not found.sts.unknown
+    assert (found.sts.assured, found.sts.unknown) == (False, False)
     assert "sts" not in fakes.asked
 
 

@@ -64,6 +64,49 @@ def test_anything_else_assures_nothing(text: str) -> None:
     assert not found.sts.policy or found.sts.policy.startswith("secure match=")
 
 
+def claiming(method: str = "dane", **values: object) -> str:
+    written = json.loads(kept_discoveries.to_text(FOUND))
+    written[method] |= values
+    return json.dumps(written)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        "null",
+        "{}",
+        "[" * 100_000,
+        claiming(policy="may"),
+        claiming(policy="secure match=partner.test servername=hostname"),
+        claiming(policy="dane-only match=x"),
+        claiming(policy=""),
+        claiming(policy=7),
+        claiming(assured="yes"),
+        claiming(assured=1),
+        claiming(assured=False),
+        claiming(unknown=True),
+        claiming(unknown=0),
+        claiming(steps="all is well"),
+        claiming(steps=[1]),
+        claiming(steps=None),
+        claiming(more=1),
+        claiming("sts", assured=True),
+        claiming("sts", assured=True, policy="dane-only"),
+        claiming("sts", assured=True, policy="encrypt"),
+        claiming("sts", policy="secure match=p.test servername=hostname"),
+        claiming("sts", policy=0),
+        claiming("sts", unknown="no"),
+    ],
+)
+def test_what_claims_more_than_a_look_up_finds(text: str) -> None:
+    """A row that is broken, or that assures by what assures nothing, is refused whole."""
+    with pytest.raises(ValueError, match=r"."):
+        kept_discoveries.from_text("p.test", text, 60)
+
+
 class Live:
     """Look-ups that give one answer after the other."""
 
@@ -151,4 +194,6 @@ def test_without_the_database(
     monkeypatch.setattr(kept_discoveries, "_STORE_SECONDS", 0.05 if fault == "slow" else 30)
     store = Store(broken=fault == "broken", slow=1.0 if fault == "slow" else 0)
     assert run(Live(FOUND), store) == FOUND
-    assert "cache of look-ups does not answer" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "cache of look-ups does not answer" in told
+    assert ("no answer within 0.05 s" if fault == "slow" else "down") in told

@@ -138,3 +138,19 @@ def test_a_word_of_postfix_is_no_name(name: str) -> None:
     """A name in the row that Postfix would read as something else is refused, and the row is named."""
     with pytest.raises(ValueError, match=r"row p\.test holds a tls_name"):
         policy_line.of_partner(Partner("p.test", tls="verify", tls_name=name))
+
+
+@pytest.mark.parametrize("path", ["ca.pem", "/a b", "/a,b", "/{a}", "/a\n"])
+def test_an_authority_is_a_path(path: str) -> None:
+    """A path that Postfix would read as something else is refused, and the row is named."""
+    with pytest.raises(ValueError, match=r"row p\.test holds a tls_ca"):
+        policy_line.of_partner(Partner("p.test", tls="verify", tls_ca=path))
+
+
+@pytest.mark.parametrize(
+    "tls", ["", "may", "encrypt", "verify ", "dane", "fingerprint:abc", "fingerprint:" + "xy" * 32]
+)
+def test_what_no_line_expresses(tls: str) -> None:
+    """A demand that is no line of its own is refused, and the row is named."""
+    with pytest.raises(ValueError, match=r"row p\.test holds an unknown tls value"):
+        policy_line.of_partner(Partner("p.test", tls=tls))

@@ -114,6 +114,11 @@ def test_what_is_no_domain(domain: str) -> None:
         check(domain, Rows(), Found())
 
 
+def test_without_probes() -> None:
+    """Where nobody knocks, nothing is offered."""
+    assert asyncio.run(TlsCheck(Rows(), Found(), None).check("p.test")).offers == ()
+
+
 class Kept:
     """Keeps one discovery."""
 
