@@ -66,7 +66,7 @@ async def _serve(
     ended = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ended.set)
-    server = await loop.create_unix_server(lambda: _Connection(service), sock=listener)
+    server = await loop.create_unix_server(lambda: _Connection(service), sock=listener, backlog=_BACKLOG)
     try:
         ready()
         while not ended.is_set():
