@@ -160,6 +160,12 @@ def faults_of(site: FaultSite) -> dict[str, tuple[Callable[[], None], Callable[[
             lambda: gatepost.kill_service("keys", signal.SIGSTOP),
             lambda: gatepost.kill_service("keys", signal.SIGCONT),
         ),
+        "policy service killed": (lambda: gatepost.kill_service("policy"), nothing),
+        "policy service hung": (
+            lambda: gatepost.kill_service("policy", signal.SIGSTOP),
+            lambda: gatepost.kill_service("policy", signal.SIGCONT),
+        ),
+        "resolver silent": (lambda: _silence(site), site.resolver.speak),
         "database gone": (lambda: disk.take_away(site.database), mend),
         "database locked": (lambda: _take_lock(lock), unlock),
         "database read-only": (lambda: disk.make_read_only(site.database), mend),
@@ -171,6 +177,12 @@ def faults_of(site: FaultSite) -> dict[str, tuple[Callable[[], None], Callable[[
         "gpg hangs": (nothing, site.gate.open),
         "gpg dies": (site.gate.let_down, nothing),
     }
+
+
+def _silence(site: FaultSite) -> None:
+    """Let the resolver fall silent, and nobody know what it said before."""
+    site.resolver.fall_silent()
+    site.forget_look_ups()
 
 
 def _take_lock(connection: sqlite3.Connection) -> None:

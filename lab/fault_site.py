@@ -2,13 +2,14 @@
 A town in which anything can be made to fail, and the judge of what arrived.
 
 Proxies stand before the milter and both re-injection listeners, a gate before gpg, and under the services a disk
-that fails on command. Every message has a sender of its own, by which proxies and receivers know it, and a canary
-in its body. The judge reads what the receivers got, byte for byte; of Gatepost's own records it asks only where a
-copy may have gone twice, and what is held.
+that fails on command; so does the resolver. Every message has a sender of its own, by which proxies and receivers
+know it, and a canary in its body. The judge reads what the receivers got, byte for byte; of our own records it
+asks only where a copy may have gone twice, and what is held.
 """
 
 import json
 import re
+import socket
 import sqlite3
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
@@ -17,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lab.disk import Disk
+from lab.fault_resolver import FaultResolver
 from lab.faults import Mix
 from lab.gpg_gate import GpgGate
 from lab.letter import canary, letter
@@ -40,9 +42,10 @@ _CLEAR = frozenset({"doc@hosp.test"})
 _BY_TLS = frozenset({"carol@tls.test", "pia@pin.test"})
 _RULE = """\
 [[rule]]
-name = "to be looked at first"
+name = "only by TLS, which DNS does not assure"
 when = { direction = "out", recipient = ["*@hold.test"] }
-demand = "quarantine"
+demand = "tls"
+ladder = ["tls"]
 """
 _CANARY = re.compile(rb"CANARY-[0-9a-f]+-\d+-END")
 _ARMOR = b"-----BEGIN PGP MESSAGE-----"
@@ -86,11 +89,25 @@ class FaultSite:
     lineup: Lineup
     gate: GpgGate
     disk: Disk
+    resolver: FaultResolver
 
     @property
     def database(self) -> Path:
         """The SQLite file."""
         return Path(str(self.town.site.setting("database.url")).removeprefix("sqlite:///"))
+
+    def forget_look_ups(self) -> None:
+        """Let the policy service begin anew, and know nothing of what DNS said before."""
+        with closing(sqlite3.connect(self.database, timeout=20)) as connection, connection:
+            connection.execute("DELETE FROM discovery")
+        before = self.town.site.service_pids("policy")
+        self.town.site.kill_service("policy")
+        until(lambda: self._policy_answers(before), 60, "the policy service is back")
+
+    def _policy_answers(self, before: Collection[int]) -> bool:
+        path = str(self.town.site.setting("policy.socket")).removeprefix("unix:")
+        with socket.socket(socket.AF_UNIX) as probe:
+            return probe.connect_ex(path) == 0 and self.town.site.service_pids("policy") != before
 
     def judge(self, mails: Collection[Mail]) -> None:
         """Hold the promise against what arrived; raises AssertionError saying what is wrong with which message."""
@@ -175,14 +192,17 @@ def fault_site(folder: Path, watch: Watch | None = None, *, engine: str = "gnupg
     with ExitStack() as stack:
         lineup = Lineup()
         gate = stack.enter_context(GpgGate(folder))
+        resolver = FaultResolver(stack)
         settings: dict[str, Setting] = {
             "openpgp.engine": engine,
             "openpgp.gpg": str(gate.program),
-            "gateway.max_seconds": 20,
+            "gateway.max_seconds": 30,
+            "dns.resolvers": [resolver.name],
         }
         town = build(folder, stack, settings=settings)
         (town.site.folder / "rules" / "50-hold.toml").write_text(_RULE)
         town.postfix.route("hold.test", town.outside.port)
+        town.site.gatepost("partner", "add", "hold.test", "--nexthop", "hold.test")
         disk = Disk(folder)
         town.site.environment = disk.environment
         interpose(town, stack, watch or lineup)
@@ -190,7 +210,7 @@ def fault_site(folder: Path, watch: Watch | None = None, *, engine: str = "gnupg
         stack.callback(town.site.stop)
         stack.callback(disk.mend)
         town.site.start()
-        yield FaultSite(town, lineup, gate, disk)
+        yield FaultSite(town, lineup, gate, disk, resolver)
 
 
 def interpose(town: Town, stack: ExitStack, watch: Watch) -> list[ListenerProxy]:

@@ -91,6 +91,7 @@ _SPOOL = "451/451/451 451/451/451 451/451/451 -/250/250 -/250/250 -/250/250 250/
 _REFUSED = "-/-/- -/-/- -/-/- -/451/451 -/451/451 -/-/- -/-/250 -/-/- -/-/-"
 _UNSURE = "-/-/- -/-/- -/-/- -/2x/2x -/2x/2x -/-/- -/-/250 -/-/- -/-/-"
 _GPG = "-/-/- -/-/- 451/451/451 -/-/- -/-/- -/-/- -/-/- -/-/- -/-/-"
+_ASKED = "250/250/{} 250/250/any 250/250/250 -/250/250 -/250/250 -/250/250 250/250/250 250/250/250 250/250/250"
 _SPOKEN_TO = "the listener is spoken to for copies and, before the edits, for the notice of the held one"
 _RUNS = "gpg runs while a copy is built"
 
@@ -99,6 +100,9 @@ ROWS = (
     _row("milter stopped (SIGTERM)", _EITHER, _IN_PLACE),
     _row("key worker killed", _NEVER, _IN_PLACE),
     _row("key worker hung", _NEVER, _IN_PLACE),
+    _row("policy service killed", _ASKED.format("any"), _IN_PLACE),
+    _row("policy service hung", _ASKED.format("451"), _IN_PLACE),
+    _row("resolver silent", _ASKED.format("451"), _IN_PLACE),
     _row("database gone", _WRITING, _IN_PLACE),
     _row("database locked", _WRITING, _IN_PLACE),
     _row("database read-only", _WRITING, _IN_PLACE),

@@ -2,15 +2,19 @@
 Wires the checks of `gatepost doctor`.
 """
 
+import asyncio
 from pathlib import Path
 
 from gatepost.app.store import database_of, gate, open_database, site_of, upgrade_database
 from gatepost.decision.reader import read_rules
+from gatepost.errors import ConfigError
 from gatepost.mta import doctor, finding
 from gatepost.mta.finding import Finding
-from gatepost.mta.postfix import checks
+from gatepost.mta.postfix import checks, postconf
 from gatepost.mta.postfix.alias_checks import alias_checks
+from gatepost.mta.resolver_checks import resolver_checks
 from gatepost.settings import Settings
+from gatepost.transport.dns import StubResolver
 
 
 def examine(settings: Settings) -> list[Finding]:
@@ -30,7 +34,25 @@ def examine(settings: Settings) -> list[Finding]:
         *doctor.secret_checks(settings.secrets.directory),
         *doctor.folder_checks(folders),
         *doctor.service_checks(services),
+        doctor.policy_check(settings.policy.socket),
+        *resolver_checks(settings.dns.resolvers, lambda: _validates(settings), _queue_directory(directory)),
         *checks.postfix_checks(directory, gate(settings), site_of(settings)),
         *alias_checks(directory, settings.gateway.aliases, settings.gateway.internal_domains),
         *doctor.host_checks(settings.openpgp.gpg, settings.gateway.max_sessions),
     ]
+
+
+def _validates(settings: Settings) -> bool:
+    """Tell whether the resolver vouches for the root zone, which is signed; raises LookUpFailed, ConfigError."""
+
+    async def ask() -> bool:
+        return (await StubResolver(settings.dns.resolvers, settings.dns.timeout).txt(".")).secure
+
+    return asyncio.run(ask())
+
+
+def _queue_directory(directory: Path) -> Path | None:
+    try:
+        return Path(postconf.value(directory, "queue_directory"))
+    except ConfigError:  # another check says so
+        return None

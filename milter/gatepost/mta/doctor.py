@@ -19,6 +19,8 @@ from pathlib import Path
 from gatepost.errors import ConfigError
 from gatepost.mta.finding import Finding, fail, ok, trial, warn
 from gatepost.mta.postfix import postconf
+from gatepost.transport import netstring
+from gatepost.transport.netstring import NetstringError
 
 _OLDEST_POSTFIX = (3, 4)  # smtpd_tls_chain_files
 _OLDEST_GPG = (2, 2, 8)  # refuses messages without integrity protection
@@ -27,6 +29,8 @@ _OLDEST_PYTHON = (3, 11)
 _SELECT_SESSIONS = 300  # of 1024 descriptors; a message under way needs a few more
 _LITTLE_SPACE = 1 << 30
 _TOO_LITTLE_SPACE = 100 << 20
+_PATIENCE = 5.0  # seconds
+_MOST = 10_000  # octets of an answer
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
@@ -114,13 +118,33 @@ def service_checks(sockets: Mapping[str, str]) -> Iterator[Finding]:
         yield from trial(f"service {name} at {address}", partial(_connect, address, name))
 
 
+def policy_check(spelled: str) -> Finding:
+    """Check that the policy service at `unix:/path` answers; to this question it does so without any look-up."""
+    what = "the policy service answers"
+    try:
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.settimeout(_PATIENCE)
+            probe.connect(spelled.removeprefix("unix:"))
+            probe.sendall(netstring.encoded(b"doctor question"))
+            received = b""
+            while netstring.take(received, 0, _MOST) is None:
+                piece = probe.recv(_MOST)
+                if not piece:
+                    raise ConnectionError("it hung up")
+                received += piece
+    except (OSError, NetstringError) as error:
+        remedy = "start `gatepost run policy` again: until it answers, mail that needs TLS is put off"
+        return fail(f"{what} not: {error}", remedy)
+    return ok(what)
+
+
 def _connect(address: str, service: str) -> None:
     kind, _, rest = address.partition(":")
     port, _, host = rest.partition("@")
     try:
         if kind == "unix":
             with socket.socket(socket.AF_UNIX) as probe:
-                probe.settimeout(5)
+                probe.settimeout(_PATIENCE)
                 probe.connect(rest)
         else:
             socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()

@@ -3,6 +3,7 @@
 import shutil
 import socket
 import sys
+import threading
 from collections.abc import Callable, Iterable
 from importlib import metadata
 from pathlib import Path
@@ -176,3 +177,35 @@ def test_services(tmp_path: Path, make: Callable[[Path], tuple[socket.socket, st
         listener.listen()
         (found,) = doctor.service_checks({"keys": address})
         assert found.status is Status.OK
+
+
+class TestPolicyService:
+    def answering(self, folder: Path, answer: bytes) -> str:
+        """Serve one client at a socket, whatever it asks; gives the socket as the settings spell it."""
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(str(folder / "p"))
+        listener.listen()
+
+        def serve() -> None:
+            with listener, listener.accept()[0] as client:
+                client.recv(100)
+                client.sendall(answer)
+
+        threading.Thread(target=serve, daemon=True).start()
+        return f"unix:{folder / 'p'}"
+
+    def test_it_answers(self, tmp_path: Path) -> None:
+        """Any answer will do: that the doctor's table is not known is one."""
+        assert doctor.policy_check(self.answering(tmp_path, b"10:PERM what?,")).status is Status.OK
+
+    @pytest.mark.parametrize("answer", [b"", b"9:PER", b"no netstring"])
+    def test_it_does_not(self, tmp_path: Path, answer: bytes) -> None:
+        """A service that takes connections and says nothing of use is as good as none."""
+        found = doctor.policy_check(self.answering(tmp_path, answer))
+
+        assert found.status is Status.FAIL
+        assert "run policy" in found.remedy
+
+    def test_it_is_not_there(self, tmp_path: Path) -> None:
+        """Without it, mail that needs TLS is put off: the doctor says so."""
+        assert doctor.policy_check(f"unix:{tmp_path / 'none'}").status is Status.FAIL

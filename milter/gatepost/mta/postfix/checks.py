@@ -13,7 +13,7 @@ from pathlib import Path
 from gatepost.errors import ConfigError
 from gatepost.message.direction import Site
 from gatepost.mta.finding import Finding, fail, ok, warn
-from gatepost.mta.postfix import behind, changes, files, filters, setting_checks
+from gatepost.mta.postfix import behind, changes, files, filters, setting_checks, tls_checks
 from gatepost.mta.postfix.entrances import PARAMETERS, Entrance, entrances_of
 from gatepost.mta.postfix.gate import Gate
 from gatepost.mta.postfix.mastercf import services_of
@@ -37,7 +37,9 @@ def postfix_checks(directory: Path, gate: Gate, site: Site) -> Iterator[Finding]
     """Run all checks of the Postfix configured in `directory`, for a site whose domains are `site`'s."""
     try:
         current = files.read_configuration(directory)
-        values = current.values((*PARAMETERS, *setting_checks.PARAMETERS, "mail_owner"), expand=True)
+        values = current.values(
+            (*PARAMETERS, *setting_checks.PARAMETERS, *tls_checks.PARAMETERS, "mail_owner"), expand=True
+        )
     except ConfigError as error:
         yield from (fail("Postfix's configuration", fault) for fault in error.diagnostics())
         return
@@ -48,7 +50,9 @@ def postfix_checks(directory: Path, gate: Gate, site: Site) -> Iterator[Finding]
                 f"mail by {way.service} (listener {way.listener}) passes Gatepost by",
                 "`gatepost setup postfix --apply`, or name the listener in [gateway] exempt_listeners",
             )
-    yield from setting_checks.setting_checks(directory, values, services_of(current.master), gate, site)
+    services = services_of(current.master)
+    yield from setting_checks.setting_checks(directory, values, services, gate, site)
+    yield from tls_checks.tls_checks(directory, values, services)
     yield from _socket_checks(gate, values["mail_owner"])
     for address in gate.listeners.values():
         yield _listener_check(address, gate)
