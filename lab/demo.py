@@ -26,6 +26,7 @@ from lab.demo_explain import Explainer
 from lab.demo_report import Judged
 from lab.demo_run import Stage
 from lab.demo_samples import introduce, samples
+from lab.smime import Smime
 from lab.town import Town, build
 
 _FOLDER = Path(__file__).resolve().parent.parent / "var" / "demo"
@@ -110,13 +111,14 @@ def _start(out: Console, folder: Path, stack: ExitStack) -> tuple[Town, Stage]:
     with _step(out, "a site, its Postfix, the receivers, their keys and certificates"):
         town = build(folder, stack)
     with _step(out, "the samples' own keys, partners and rule"):
-        owners = introduce(town)
+        smime = Smime(folder / "smime")
+        owners = introduce(town, smime)
     with _step(out, "Postfix and Gatepost start"):
         stack.enter_context(town.postfix)
         stack.callback(town.site.stop)
         town.site.start()
     pool = stack.enter_context(ThreadPoolExecutor(1))
-    eye = Eye(town.gpg, owners, f"gatepost.{town.postfix.hostname}")
+    eye = Eye(town.gpg, smime, owners, f"gatepost.{town.postfix.hostname}")
     return town, Stage(town, eye, explainer, pool)
 
 

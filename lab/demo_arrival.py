@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from lab.gpg import Gpg
 from lab.sink import Received
+from lab.smime import Smime
 
 CLEAR = "in clear"
 CLOSED = "OpenPGP, not opened"
@@ -52,9 +53,10 @@ class Content:
 
 @dataclass(frozen=True, slots=True)
 class Eye:
-    """Looks at arrivals with the outside world's keys; `owners` names the owner of each fingerprint."""
+    """Looks at arrivals with the outside world's keys; `owners` names the owner of each OpenPGP fingerprint."""
 
     gpg: Gpg
+    smime: Smime
     owners: Mapping[str, str]
     authserv_id: str
 
@@ -76,6 +78,8 @@ class Eye:
     def _opened(self, message: Received, content: Content) -> tuple[str, list[str], bytes]:
         """Give the way it came, and the Content-Type and body that a reader sees."""
         kind = message.values("Content-Type")
+        if any(value.startswith("application/pkcs7-mime") for value in kind):
+            return self._opened_smime(message, content)
         if not any(value.startswith("multipart/encrypted") for value in kind):
             return CLEAR, kind, message.body
         if content.word in message.data:
@@ -87,11 +91,22 @@ class Eye:
         owner, keys = self.owners.get(opened.key, opened.key), self.gpg.recipients(message.data)
         way = f"OpenPGP for {owner}" if keys == 1 else f"OpenPGP for {owner} and {keys - 1} more"
         head, _, body = opened.data.partition(b"\r\n\r\n")
-        return way, re.findall(r"(?im)^content-type:\s*(.*?)\r?$", head.decode("utf-8", "replace")), body
+        return way, _kinds(head), body
+
+    def _opened_smime(self, message: Received, content: Content) -> tuple[str, list[str], bytes]:
+        readers = self.smime.readers(message.data, self.smime.addresses)
+        if len(readers) != 1 or content.word in message.data:
+            return f"S/MIME, opened by {', '.join(readers) or 'nobody'}", [], message.body
+        head, _, body = self.smime.decrypt(message.data, readers[0]).partition(b"\r\n\r\n")
+        return f"S/MIME for {readers[0]}", _kinds(head), body
 
     def _results(self, message: Received) -> tuple[str, ...]:
         values = message.values("Gatepost-Result")
         return tuple(value.removeprefix(f"{self.authserv_id}; ") for value in values)
+
+
+def _kinds(head: bytes) -> list[str]:
+    return re.findall(r"(?im)^content-type:\s*(.*?)\r?$", head.decode("utf-8", "replace"))
 
 
 def _compared(kind: Sequence[str], body: bytes, content: Content) -> str:

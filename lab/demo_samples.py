@@ -11,6 +11,7 @@ from typing import Literal
 
 from lab.demo_arrival import AS_WRITTEN, CLEAR, CLOSED, NOTHING, NOTICE, WAITING, Content, Form
 from lab.letter import canary, letter, multipart, part, pgp_mime
+from lab.smime import Smime
 from lab.town import KEY_HOLDERS, OWN, Town
 
 RULES = """\
@@ -59,11 +60,14 @@ class Sample:
         return next((line[9:] for line in head if line.startswith("Subject: ")), "")
 
 
-def introduce(town: Town) -> Mapping[str, str]:
-    """Enter the demo's own partners, keys and rule; give the owner of each fingerprint."""
+def introduce(town: Town, smime: Smime) -> Mapping[str, str]:
+    """Enter the demo's own partners, keys, certificates and rule; give the owner of each OpenPGP fingerprint."""
     site, gpg = town.site, town.gpg
     (site.folder / "rules" / "90-merger.toml").write_text(RULES)
-    town.postfix.route("clinic.test", town.outside.port)
+    for domain in ("clinic.test", "smime.test"):
+        town.postfix.route(domain, town.outside.port)
+    site.gatepost("key", "import", smime.certificate("sam@smime.test", "rsa"))
+    site.gatepost("key", "import", smime.certificate("smime.test"), "--for", "smime.test")
     gpg.run(*_EXPIRED, "Otto <otto@plain.test>", "future-default", "default", "1d")
     dora, clinic, new = "Dora <dora@clinic.test>", "Clinic <desk@clinic.test>", "New <new@plain.test>"
     theirs = town.folder / "demo.asc"
@@ -80,6 +84,7 @@ def samples(town: Town) -> Iterator[Sample]:
     """Give every sample in the order in which they are sent; each is made when the one before has arrived."""
     yield from _plain()
     yield from _openpgp()
+    yield from _smime()
     yield from _structured()
     yield from _held()
     yield from _inbound(town)
@@ -112,6 +117,19 @@ def _openpgp() -> Iterator[Sample]:
     fields = ("Subject: *secure* second",)
     about = "the tag is in the second"
     yield _sample("two Subject fields", "sue", {"kim@plain.test": two}, "first", fields=fields, about=about)
+
+
+def _smime() -> Iterator[Sample]:
+    """Give what goes out as S/MIME: to a person's certificate, and to that of a gateway for a whole domain."""
+    mark = "[-Encrypted-] results"
+    both = {
+        "sam@smime.test": _form("S/MIME for sam@smime.test", mark),
+        "sid@smime.test": _form("S/MIME for smime.test", mark),
+    }
+    about = "sam has a certificate, sid has not, and is in Bcc"
+    yield _sample(
+        "certificate, domain's certificate", "sue", both, "*secure* results", to="sam@smime.test", about=about
+    )
 
 
 def _structured() -> Iterator[Sample]:

@@ -11,7 +11,8 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from uuid import UUID
 
-from gatepost.crypto.openpgp import Certificate, Opened, Verification
+from gatepost.crypto.certificate import Certificate
+from gatepost.crypto.openpgp import Opened, Verification
 from gatepost.decision.plan import Judgement
 from gatepost.directory.event import Event, Record
 from gatepost.directory.key import Key, Trust

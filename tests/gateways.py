@@ -4,6 +4,8 @@ from pathlib import Path
 
 from tests.fakes import FakeCertificates, FakeJournal, FakeKeys, World
 
+from gatepost.crypto.envelope import Enveloper
+from gatepost.crypto.smime import Smime
 from gatepost.decision.demand import Treatment
 from gatepost.decision.ladder import Ladders
 from gatepost.decision.reader import read_rules
@@ -49,7 +51,7 @@ def gateway_over(
         partners=world,
         keys=keys,
         threads=world,
-        encryptor=FakeCertificates(),
+        reader=FakeCertificates(),
         min_trust=Trust.WKD,
         capabilities=world,
         routes=world.route,
@@ -60,7 +62,9 @@ def gateway_over(
         ladders=Ladders(),
         no_rung=no_rung,
         surveyor=surveyor,
-        protection=Protection(authserv_id="gw.hosp.test", tags=rules.tags, encryption=world),
+        protection=Protection(
+            authserv_id="gw.hosp.test", tags=rules.tags, encryption=world, smime=Smime(Enveloper())
+        ),
         arrivals=Arrivals(
             authserv_id="gw.hosp.test", opener=world, keys=keys, in_thread=surveyor.in_thread, inline=False
         ),

@@ -7,10 +7,12 @@ from contextlib import contextmanager
 
 from gatepost import secrets
 from gatepost.app.capabilities import capabilities_of
-from gatepost.app.keys import key_client_of, pool_of
+from gatepost.app.keys import key_client_of, pool_of, smime_of
 from gatepost.app.monitoring import Monitor
 from gatepost.app.store import host_of, open_database, quarantine_of, site_of
 from gatepost.app.turn import alone_in
+from gatepost.crypto.certificate import EitherReader
+from gatepost.crypto.x509 import X509Reader
 from gatepost.db.cache import Cache
 from gatepost.db.engine import Database
 from gatepost.db.journal import SqlJournal
@@ -100,7 +102,7 @@ def gateway_of(
         partners=SqlPartners(database),
         keys=keys,
         threads=SqlThreads(database),
-        encryptor=pool.encryptor,
+        reader=EitherReader(openpgp=pool.encryptor, smime=X509Reader()),
         min_trust=Trust[settings.keys.min_trust.upper()],
         capabilities=capabilities_of(settings),
         routes=routes_of(settings, monitor=monitor),
@@ -133,6 +135,7 @@ def gateway_of(
             authserv_id=settings.authserv_id,
             tags=rules.tags,
             encryption=pool,
+            smime=smime_of(settings),
             directory=settings.gateway.spool,
         ),
         arrivals=arrivals,

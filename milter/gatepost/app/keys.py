@@ -10,9 +10,13 @@ from datetime import timedelta
 
 from gatepost import secrets
 from gatepost.app.store import chains_of, open_database, unix_path
+from gatepost.crypto.certificate import EitherReader
+from gatepost.crypto.envelope import Enveloper
 from gatepost.crypto.gnupg_engine import GnupgDecryptor, GnupgKeys
 from gatepost.crypto.proof import Prover
 from gatepost.crypto.sequoia import SequoiaEncryptor
+from gatepost.crypto.smime import Smime
+from gatepost.crypto.x509 import X509Reader
 from gatepost.db.engine import Database
 from gatepost.db.keys import KeyTable, SqlKeys
 from gatepost.db.stamps import SqlStamps
@@ -36,6 +40,14 @@ def pool_of(settings: Settings) -> Pool:
     return Pool(settings.openpgp.engine, program=settings.openpgp.gpg, directory=settings.gateway.spool)
 
 
+def smime_of(settings: Settings) -> Smime:
+    """Give what encrypts with S/MIME, as the settings choose."""
+    spool = settings.gateway.spool
+    return Smime(
+        Enveloper(cipher=settings.smime.cipher, oaep=settings.smime.rsa == "oaep", directory=spool), spool
+    )
+
+
 def key_client_of(settings: Settings) -> KeyClient:
     """Give the way to the key worker."""
     return KeyClient(unix_path(settings.keys.socket), directory=settings.gateway.spool, most=_most(settings))
@@ -54,7 +66,7 @@ def keyring_of(settings: Settings) -> Keyring:
     """Give the key table as administrators edit it; raises ConfigError."""
     return Keyring(
         table=KeyTable(open_database(settings)),
-        reader=SequoiaEncryptor(),
+        reader=EitherReader(openpgp=SequoiaEncryptor(), smime=X509Reader()),
         maker=GnupgKeys(settings.openpgp.gpg),
         public=lambda: secrets.read_public("keys", settings.secrets.directory),
         site=Site(frozenset(settings.gateway.internal_domains)),

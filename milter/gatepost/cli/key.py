@@ -1,9 +1,10 @@
 """
-The commands `gatepost key`: OpenPGP keys, partners' and the site's own.
+The commands `gatepost key`: OpenPGP keys and S/MIME certificates, partners' and the site's own.
 
 With --json a key is an object with fingerprint, kind, owner, own, trust, expires, source and
 refusal (why mail is not encrypted to it; empty if it is). `import`, `generate`, `list`, `show` and
-`trust` print `{"keys": [KEY, ...]}`, `remove` `{"removed": FINGERPRINT}`, `export` `{"armored": TEXT}`.
+`trust` print `{"keys": [KEY, ...]}`, `remove` `{"removed": FINGERPRINT}`, `export` `{"armored": TEXT}`, which
+is PEM for a certificate.
 """
 
 import sys
@@ -20,9 +21,12 @@ if TYPE_CHECKING:
     from gatepost.directory.key import Key
     from gatepost.gateway.keyring import Keyring
 
-app = typer.Typer(help="Keep OpenPGP keys, theirs and ours.", no_args_is_help=True)
+app = typer.Typer(help="Keep OpenPGP keys and S/MIME certificates, theirs and ours.", no_args_is_help=True)
 
-Files = Annotated[list[str], typer.Argument(metavar="FILE...", help="Armored or binary key files, - for stdin.")]
+Files = Annotated[
+    list[str],
+    typer.Argument(metavar="FILE...", help="Key or certificate files, armored (PEM) or binary, - for stdin."),
+]
 Owner = Annotated[str, typer.Option("--for", metavar="ADDRESS-OR-DOMAIN", help="Whose key it is.")]
 Fingerprint = Annotated[str, typer.Argument(help="The key's fingerprint, its beginning or its end.")]
 
@@ -55,7 +59,7 @@ def import_(
         Path | None, typer.Option(help="File with the private keys' passphrase; asked for on a terminal.")
     ] = None,
 ) -> None:
-    """Store keys from files; without --for under the addresses that their user IDs name."""
+    """Store keys and certificates from files; without --for under the addresses that they name."""
     call = invocation(ctx)
     ring = _ring(call)
     contents = [(name, _content(name)) for name in files]
@@ -123,11 +127,12 @@ def remove(ctx: typer.Context, fingerprint: Fingerprint, owner: Owner = "") -> N
 
 @app.command()
 def export(ctx: typer.Context, fingerprint: Fingerprint) -> None:
-    """Print a key's public half as ASCII armor."""
-    from gatepost.crypto.sequoia import armored
+    """Print a key's public half as ASCII armor, a certificate as PEM."""
+    from gatepost.crypto import sequoia, x509
 
     call = invocation(ctx)
-    text = armored(_ring(call).find(fingerprint)[0].certificate)
+    key = _ring(call).find(fingerprint)[0]
+    text = (x509.pem if key.kind == "smime" else sequoia.armored)(key.certificate)
     call.emit({"armored": text}, text.rstrip("\n"))
 
 

@@ -20,9 +20,10 @@ from pathlib import Path
 from typing import IO, Any
 
 from gatepost.crypto import guard
+from gatepost.crypto.certificate import Certificate
 from gatepost.crypto.gnupg_home import UNLOCKED, Home, records, remove_stale
 from gatepost.crypto.guard import Component
-from gatepost.crypto.openpgp import Certificate, Decrypted, Verification
+from gatepost.crypto.openpgp import Decrypted, Verification
 from gatepost.errors import CryptoError
 
 UNDECRYPTABLE = "the message cannot be decrypted with this key"

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from gatepost.crypto.openpgp import Certificate
+from gatepost.crypto.certificate import Certificate
 from gatepost.errors import AddressError, CryptoError
 from gatepost.message.address import normal_domain
 

@@ -6,25 +6,12 @@ OpenPGP as the gateway uses it: values, and the port that both engines implement
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 from typing import IO, Protocol
 
+from gatepost.crypto.certificate import Reader
 from gatepost.message.address import Address
 from gatepost.message.body import Body
-
-
-@dataclass(frozen=True, slots=True)
-class Certificate:
-    """A public key as read: who it is for and whether mail can be encrypted to it now. Times in UTC."""
-
-    fingerprint: str  # upper-case hexadecimal
-    user_ids: tuple[str, ...]
-    addresses: tuple[str, ...]  # the addr-specs found in the user IDs, lower case
-    data: bytes  # binary, transferable public key; never a private part
-    created: datetime
-    expires: datetime | None
-    refusal: str  # empty if usable, else why mail must not be encrypted to it: "expired on ...", "revoked", ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,16 +48,13 @@ def private_context(fingerprint: str) -> bytes:
     return b"gatepost key " + fingerprint.encode("ascii")
 
 
-class Encryptor(Protocol):
+class Encryptor(Reader, Protocol):
     """
     Encrypts to public keys. Thread-safe.
 
     Refuses (CryptoError) a certificate that is expired, revoked, too weak or without an encryption subkey, even
     where the library behind would not.
     """
-
-    def read(self, data: bytes) -> tuple[Certificate, ...]:
-        """Read armored or binary certificates; raises CryptoError naming what is wrong and in which one."""
 
     def encrypt(self, plaintext: bytes, certificates: Sequence[bytes]) -> bytes:
         """Encrypt to every certificate; gives ASCII armor with LF line ends."""

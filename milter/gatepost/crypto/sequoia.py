@@ -21,8 +21,8 @@ import pysequoia
 from pysequoia.packet import Packet, PacketPile, PublicKeyAlgorithm, SignatureType, Tag
 
 from gatepost.crypto import crc24, guard
+from gatepost.crypto.certificate import Certificate
 from gatepost.crypto.guard import Component
-from gatepost.crypto.openpgp import Certificate
 from gatepost.errors import CryptoError
 
 # Sequoia reads it at its first error. Walking the stack for errors that are part of its work costs a tenth of it.

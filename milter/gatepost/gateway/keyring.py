@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 from gatepost.crypto import guard, seal
-from gatepost.crypto.openpgp import Certificate, private_context
+from gatepost.crypto.certificate import Certificate, Reader, is_x509
+from gatepost.crypto.openpgp import private_context
 from gatepost.directory.key import Key, Trust
 from gatepost.errors import AddressError, CryptoError, DirectoryError
 from gatepost.message import address
@@ -35,13 +36,6 @@ class Table(Protocol):
 
     def remove(self, fingerprint: str, owner: str = "") -> None:
         """Delete a key, under one owner or under all."""
-
-
-class Reader(Protocol):
-    """Reads certificates. Raises CryptoError."""
-
-    def read(self, data: bytes) -> tuple[Certificate, ...]:
-        """Read armored or binary certificates."""
 
 
 class Maker(Protocol):
@@ -91,7 +85,11 @@ class Keyring:
         self._table.put(keys)
 
     def add_private(self, name: str, data: bytes, owner: str, passphrase: str) -> tuple[Key, ...]:
-        """Store one private key of ours from a file, sealed."""
+        """Store one private OpenPGP key of ours from a file, sealed."""
+        if is_x509(data):
+            raise DirectoryError(
+                f"file {name}: private keys of S/MIME cannot be kept; import a private OpenPGP key"
+            )
         return self._seal(*self._maker.read_private(data, passphrase), owner, f"file {name}")
 
     def generate(self, owner: str, days: int) -> tuple[Key, ...]:
@@ -140,8 +138,6 @@ class Keyring:
 
     def refusal(self, key: Key) -> str:
         """Tell why mail must not be encrypted to a key; empty if it may."""
-        if key.kind != "openpgp":
-            return ""
         try:
             return self._reader.read(key.certificate)[0].refusal
         except CryptoError as error:
@@ -163,7 +159,7 @@ def _keys(certificate: Certificate, owner: str, source: str) -> tuple[Key, ...]:
     return tuple(
         Key(
             fingerprint=certificate.fingerprint,
-            kind="openpgp",
+            kind=certificate.kind,
             owner=name,
             certificate=certificate.data,
             trust=Trust.ADMIN,

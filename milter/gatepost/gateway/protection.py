@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from gatepost.crypto import pgpmime
+from gatepost.crypto.smime import Smime
 from gatepost.decision.demand import Treatment
 from gatepost.decision.plan import Copy
 from gatepost.directory.key import Key
@@ -37,12 +38,13 @@ class Protection:
     """Builds the forms of outgoing copies."""
 
     def __init__(
-        self, *, authserv_id: str, tags: Tags, encryption: Encryption, directory: Path | None = None
+        self, *, authserv_id: str, tags: Tags, encryption: Encryption, smime: Smime, directory: Path | None = None
     ) -> None:
         """Take, beside its neighbours, the directory in which large bodies are spooled."""
         self._authserv_id = authserv_id.lower().encode("ascii")
         self._tags = tags
         self._encryption = encryption
+        self._smime = smime
         self._directory = directory
 
     def form(self, transaction: Transaction, copy: Copy, budget: Budget, *, for_outsiders: bool) -> Form:
@@ -56,6 +58,12 @@ class Protection:
             case Treatment.OPENPGP:
                 content_type, body = pgpmime.enclose(self._armor(transaction, copy.keys, budget), self._directory)
                 edits.extend(replaced_content(transaction.fields, (Field(b"Content-Type", content_type),)))
+                return Form(tuple(edits), body)
+            case Treatment.SMIME:
+                plaintext = pgpmime.plaintext_of(transaction.fields, transaction.body.chunks())
+                certificates = [key.certificate for key in copy.keys]
+                content, body = self._smime.enclose(plaintext, certificates, budget.tick)
+                edits.extend(replaced_content(transaction.fields, content))
                 return Form(tuple(edits), body)
             case Treatment.TLS:
                 edits.append(Append(ROUTE, b" " + copy.nexthop.encode("ascii")))

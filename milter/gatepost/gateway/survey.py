@@ -8,7 +8,7 @@ be.
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from gatepost.crypto.openpgp import Encryptor
+from gatepost.crypto.certificate import Reader
 from gatepost.decision.demand import PROTECTING, Demand, Treatment
 from gatepost.decision.facts import RecipientFacts, Rung
 from gatepost.decision.inbound import Inbound
@@ -30,6 +30,7 @@ from gatepost.message.transaction import Came, Recipient, Transaction
 from gatepost.transport.capability import Capabilities
 
 _THREAD_FIELDS = frozenset({b"message-id", b"in-reply-to", b"references", b"resent-message-id"})
+_TO_KEYS = {Treatment.SMIME: "certificate", Treatment.OPENPGP: "key"}
 _MOST_IDS = 100  # References of a long thread; the latest matter most
 _NO_RUNG_FOR_TIED = Rung(False, "cannot protect what aliases do not part")
 
@@ -67,7 +68,7 @@ class Surveyor:
         partners: Partners,
         keys: Keys,
         threads: Threads,
-        encryptor: Encryptor,
+        reader: Reader,
         min_trust: Trust,
         capabilities: Capabilities,
         routes: Routes,
@@ -77,7 +78,7 @@ class Surveyor:
         self._partners = partners
         self._keys = keys
         self._threads = threads
-        self._encryptor = encryptor
+        self._reader = reader
         self._min_trust = min_trust
         self._capabilities = capabilities
         self._routes = routes
@@ -148,27 +149,28 @@ class Surveyor:
         address = facts.recipient.address
         if facts.recipient.tied:
             return replace(facts, rungs=dict.fromkeys(PROTECTING, _NO_RUNG_FOR_TIED))
-        rungs = {Treatment.OPENPGP: self._openpgp(address), Treatment.TLS: hops.rung(facts)}
+        rungs = {kind: self._to_key(kind, address) for kind in _TO_KEYS}
+        rungs[Treatment.TLS] = hops.rung(facts)
         return RecipientFacts(facts.recipient, facts.direction, facts.partner, facts.thread, rungs)
 
-    def _openpgp(self, address: Address) -> Rung:
+    def _to_key(self, kind: Treatment, address: Address) -> Rung:
         refusals = []
         usable: list[Key] = []
-        for key in self._keys.find(address, "openpgp"):
+        for key in self._keys.find(address, kind.value):
             refusal = self._refusal(key)
             if refusal:
-                refusals.append(f"key {key.fingerprint} of {key.owner}: {refusal}")
+                refusals.append(f"{_TO_KEYS[kind]} {key.fingerprint} of {key.owner}: {refusal}")
             elif not usable or (key.owner, key.trust) == (usable[0].owner, usable[0].trust):
                 usable.append(key)
         if usable:
-            return Rung(True, f"key {usable[0].fingerprint} of {usable[0].owner}", keys=tuple(usable))
-        return Rung(False, "; ".join(refusals) or f"no key for {address.text} or {address.domain}")
+            return Rung(True, f"{_TO_KEYS[kind]} {usable[0].fingerprint} of {usable[0].owner}", keys=tuple(usable))
+        return Rung(False, "; ".join(refusals) or f"no {_TO_KEYS[kind]} for {address.text} or {address.domain}")
 
     def _refusal(self, key: Key) -> str:
         if key.trust < self._min_trust:
             return f"trust {key.trust.name.lower()} is below min_trust {self._min_trust.name.lower()}"
         try:
-            return self._encryptor.read(key.certificate)[0].refusal
+            return self._reader.read(key.certificate)[0].refusal
         except CryptoError as error:
             return str(error)
 

@@ -130,6 +130,15 @@ class OpenPGP(Section):
     """Also decrypt inline PGP on the way in."""
 
 
+class Smime(Section):
+    """S/MIME."""
+
+    cipher: Literal["aes256-cbc", "aes128-cbc", "aes256-gcm"] = "aes256-cbc"
+    """For content; "aes256-gcm", which not all programs read, is taken where all certificates announce it."""
+    rsa: Literal["pkcs1", "oaep"] = "pkcs1"
+    """How the content's key is encrypted to RSA keys; not all programs read "oaep"."""
+
+
 class Database(Section):
     """The database of partners, keys, journal and events."""
 
@@ -218,6 +227,7 @@ class Settings(Section):
     ladder: Ladder = Ladder()
     keys: Keys = Keys()
     openpgp: OpenPGP = OpenPGP()
+    smime: Smime = Smime()
     database: Database = Database()
     vault: Vault = Vault()
     quarantine: Quarantine = Quarantine()

@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from gatepost.crypto import guard
+from gatepost.crypto.certificate import Certificate
 from gatepost.crypto.guard import Component
-from gatepost.crypto.openpgp import Certificate
 from gatepost.errors import CryptoError
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)

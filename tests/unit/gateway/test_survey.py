@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import pytest
 from tests.fakes import FakeCertificates, FakeKeys, World
 
-from gatepost.crypto.openpgp import Certificate
+from gatepost.crypto.certificate import Certificate
 from gatepost.decision.demand import Treatment
 from gatepost.decision.facts import RecipientFacts, Rung
 from gatepost.directory.key import Trust
@@ -23,16 +23,14 @@ BOB = Recipient(parse(b"<bob@partner.test>"))
 SITE = Site(frozenset({"hosp.test"}))
 
 
-def surveyor(
-    world: World, *, aliases: Aliases | None = None, encryptor: FakeCertificates | None = None
-) -> Surveyor:
+def surveyor(world: World, *, aliases: Aliases | None = None, reader: FakeCertificates | None = None) -> Surveyor:
     return Surveyor(
         site=SITE,
         aliases=aliases or Aliases(world.resolve, SITE.is_internal),
         partners=world,
         keys=FakeKeys(world),
         threads=world,
-        encryptor=encryptor or FakeCertificates(),
+        reader=reader or FakeCertificates(),
         min_trust=Trust.WKD,
         capabilities=world,
         routes=world.route,
@@ -81,7 +79,7 @@ def test_a_certificate_that_cannot_be_read_is_not_used() -> None:
     """Nothing is encrypted to what cannot be read, and the reason says what is wrong with it."""
     world = World()
     world.key("bob@partner.test")
-    built = surveyor(world, encryptor=BrokenCertificates())
+    built = surveyor(world, reader=BrokenCertificates())
 
     rung = rungs(built)[Treatment.OPENPGP]
 

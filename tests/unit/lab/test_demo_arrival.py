@@ -7,6 +7,7 @@ from lab.demo_arrival import AS_WRITTEN, CLEAR, NOTHING, NOTICE, Content, Eye, F
 from lab.demo_report import Row
 from lab.gpg import Gpg
 from lab.sink import Received, Recipient, Tls
+from lab.smime import Smime
 
 _KIND = "text/plain; charset=utf-8"
 _CONTENT = Content(_KIND, b"the CANARY\r\n", b"CANARY")
@@ -14,7 +15,7 @@ _CONTENT = Content(_KIND, b"the CANARY\r\n", b"CANARY")
 
 @pytest.fixture
 def eye(tmp_path: Path) -> Eye:
-    return Eye(Gpg(tmp_path / "gpg"), {}, "gate.test")
+    return Eye(Gpg(tmp_path / "gpg"), Smime(tmp_path / "smime"), {}, "gate.test")
 
 
 def _received(

@@ -1,0 +1,66 @@
+"""
+The outside world's S/MIME: certificates and decryption by OpenSSL, the counterpart of what Gatepost writes.
+"""
+
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+KEYS = {
+    "rsa": ("-newkey", "rsa:2048"),
+    "p256": ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"),
+    "p384": ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-384"),
+    "p521": ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-521"),
+}
+READS_GCM = "1.2.840.113549.1.9.15=DER:300d300b060960864801650304012e"
+"""The extension SMIMECapabilities (RFC 4262) that announces AES-256-GCM."""
+
+
+class Smime:
+    """Correspondents with self-signed certificates, in files ADDRESS.pem and ADDRESS.key of a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        """Take the folder, which is made."""
+        self.folder = folder
+        folder.mkdir()
+
+    @property
+    def addresses(self) -> list[str]:
+        """Whom there are certificates for, addresses and domains."""
+        return sorted(file.name.removesuffix(".pem") for file in self.folder.glob("*.pem"))
+
+    def certificate(self, address: str, kind: str = "p256", *extensions: str) -> Path:
+        """Make a key of a kind (one of KEYS) and its certificate for an address; gives the certificate's file."""
+        alternative = f"subjectAltName=email:{address}" if "@" in address else f"subjectAltName=DNS:{address}"
+        options = [
+            word for one in (alternative, "basicConstraints=CA:FALSE", *extensions) for word in ("-addext", one)
+        ]
+        files = ("-keyout", f"{address}.key", "-out", f"{address}.pem")
+        self._openssl(
+            "req", "-x509", "-nodes", *KEYS[kind], "-subj", f"/CN={address}", "-days", "30", *options, *files
+        )
+        return self.folder / f"{address}.pem"
+
+    def decrypt(self, message: bytes, address: str) -> bytes:
+        """Decrypt a whole message as that correspondent; gives the entity inside, or raises RuntimeError."""
+        keys = ("-recip", f"{address}.pem", "-inkey", f"{address}.key")
+        return self._openssl("cms", "-decrypt", "-binary", *keys, data=message)
+
+    def readers(self, message: bytes, addresses: Sequence[str]) -> list[str]:
+        """Tell which of these correspondents can open a message."""
+        return [address for address in addresses if self._opens(message, address)]
+
+    def _opens(self, message: bytes, address: str) -> bool:
+        try:
+            self.decrypt(message, address)
+        except RuntimeError:
+            return False
+        return True
+
+    def _openssl(self, *words: str, data: bytes = b"") -> bytes:
+        done = subprocess.run(
+            ["openssl", *words], cwd=self.folder, input=data, capture_output=True, check=False, timeout=60
+        )
+        if done.returncode:
+            raise RuntimeError(f"openssl {words[0]}: {done.stderr.decode(errors='replace').strip()}")
+        return done.stdout

@@ -1,0 +1,68 @@
+"""
+S/MIME: the shape of an encrypted message (RFC 8551 section 3.4), built byte for byte.
+
+What is encrypted is the message's own content, as in PGP/MIME: its Content-* fields as received, a blank line, its
+body.
+"""
+
+import binascii
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+
+from gatepost.crypto.envelope import ContentCipher, Enveloper
+from gatepost.message.body import Body, Spool
+from gatepost.message.field import Field
+
+_LINE = 57  # octets that make 76 characters of base64 (RFC 2045 section 6.8)
+_KINDS = {False: b"enveloped-data", True: b"authEnveloped-data"}
+
+
+class Smime:
+    """Builds encrypted messages. Thread-safe."""
+
+    def __init__(self, enveloper: Enveloper, directory: Path | None = None) -> None:
+        """Take what writes envelopes, and the directory where large bodies are spooled."""
+        self._enveloper = enveloper
+        self._directory = directory
+
+    def enclose(
+        self, plaintext: Iterable[bytes], certificates: Sequence[bytes], on_piece: Callable[[], None]
+    ) -> tuple[tuple[Field, ...], Body]:
+        """
+        Encrypt an entity to every certificate (DER); gives the message's Content-* fields and its body.
+
+        `on_piece` is called after each piece; what it raises ends the work. Raises CryptoError, OSError.
+        """
+        cipher, envelope = self._enveloper.envelop(plaintext, certificates, on_piece)
+        body = Spool(self._directory)
+        for lines in _base64(envelope):
+            body.write(lines)
+        return _fields(cipher), body
+
+
+def _fields(cipher: ContentCipher) -> tuple[Field, ...]:
+    kind = _KINDS[cipher.authenticated]
+    return (
+        Field(b"Content-Type", b" application/pkcs7-mime; smime-type=" + kind + b';\n name="smime.p7m"'),
+        Field(b"Content-Transfer-Encoding", b" base64"),
+        Field(b"Content-Disposition", b' attachment; filename="smime.p7m"'),
+        Field(b"Content-Description", b" S/MIME encrypted message"),
+    )
+
+
+def _base64(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Encode as base64 in lines that end with CRLF."""
+    held = b""
+    for piece in pieces:
+        data = held + piece
+        whole = len(data) - len(data) % _LINE
+        held = data[whole:]
+        if whole:
+            yield _lines(data[:whole])
+    if held:
+        yield _lines(held)
+
+
+def _lines(data: bytes) -> bytes:
+    text = binascii.b2a_base64(data, newline=False)
+    return b"".join([text[start : start + 76] + b"\r\n" for start in range(0, len(text), 76)])
