@@ -27,9 +27,7 @@ _PUBLIC = (
     key.c.expires,
     key.c.source,
 )
-_BY_OWNER = select(*_PUBLIC).where(
-    key.c.owner.in_(bindparam("owners", expanding=True)), key.c.kind == bindparam("kind")
-)
+_BY_OWNER = select(*_PUBLIC).where(key.c.owner.in_(bindparam("owners", expanding=True)))
 
 
 class SqlKeys:
@@ -37,16 +35,15 @@ class SqlKeys:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._cached: Cache[tuple[tuple[str, ...], str], tuple[Key, ...]] = Cache(self._find)
+        self._cached: Cache[tuple[str, ...], tuple[Key, ...]] = Cache(self._find)
 
     def find(self, address: Address, kind: str) -> tuple[Key, ...]:
         """Give the keys of that kind for the address, best owner first; raises StorageError."""
-        return self._cached((owners(address), kind))
+        return tuple([one for one in self._cached(owners(address)) if one.kind == kind])
 
-    def _find(self, wanted: tuple[tuple[str, ...], str]) -> tuple[Key, ...]:
-        names, kind = wanted
+    def _find(self, names: tuple[str, ...]) -> tuple[Key, ...]:
         with self._database.reading() as connection:
-            rows = connection.execute(_BY_OWNER, {"owners": names, "kind": kind}).all()
+            rows = connection.execute(_BY_OWNER, {"owners": names}).all()
         return tuple(
             sorted(map(_key, rows), key=lambda one: (names.index(one.owner), -one.trust, one.fingerprint))
         )

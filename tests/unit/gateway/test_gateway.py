@@ -438,12 +438,12 @@ class TestLookUps:
 
 class TestPlan:
     def test_keys_are_asked_for_where_they_are_needed(self, world: World, gateway: Build) -> None:
-        """One look-up for the one recipient whose copy is to be protected; none for the others."""
+        """One look-up a kind of key for the one recipient whose copy is to be protected; none for the others."""
         world.partner("partner.test", demand="encrypt")
 
         processed(gateway(), message("bob@partner.test", "eve@out.test", "carol@hosp.test"))
 
-        assert 1 == world.happened.count("key")
+        assert 2 == world.happened.count("key")
 
     def test_nobody_inside_is_given_a_way_out(self, world: World, gateway: Build) -> None:
         """What is to be held inside is held: keys have no say in it."""

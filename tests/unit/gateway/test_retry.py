@@ -192,7 +192,7 @@ FAULTS: dict[str, tuple[BaseException, bool]] = {  # what goes wrong, and whethe
     "never arrived": (DeliveryError("lost", uncertain=True), False),
     "no time left": (WorkerError("slow"), False),
 }
-MOST_STEPS = 30
+MOST_STEPS = 36
 
 
 class TestOneFault:
