@@ -11,6 +11,8 @@ from gatepost.app.store import open_database
 from gatepost.db.discoveries import SqlDiscoveries, SqlPolicies
 from gatepost.db.engine import Database
 from gatepost.db.partners import SqlPartners
+from gatepost.message.address import NULL_SENDER
+from gatepost.mta.postfix.routes import PostfixRoutes
 from gatepost.settings import Settings
 from gatepost.transport import target
 from gatepost.transport.assurance import Assurance
@@ -23,7 +25,7 @@ from gatepost.transport.look_ups import NetworkLookUps, NetworkProbes
 from gatepost.transport.recent_discoveries import RecentDiscoveries
 from gatepost.transport.sts_fetch import Targets
 from gatepost.transport.sts_policy import StsPolicies
-from gatepost.transport.tls_check import Checked, TlsCheck
+from gatepost.transport.tls_check import Checked, Detours, TlsCheck
 
 # Of the deadline: an answer that is put together at its very end would come too late for who waits until then.
 _FOR_ALL, _FOR_POLICIES = 0.9, 0.8
@@ -89,7 +91,15 @@ def tls_check(settings: Settings, domain: str, *, cached: bool) -> Checked:
     database = open_database(settings)
     partners = SqlPartners(database)
     if cached:
-        check = TlsCheck(partners, OnlyKept(SqlDiscoveries(database)), None)
+        check = TlsCheck(partners, OnlyKept(SqlDiscoveries(database)), detours_of(settings), None)
     else:
-        check = TlsCheck(partners, discoverer_of(settings, NoPolicies()), probes_of(settings))
+        check = TlsCheck(
+            partners, discoverer_of(settings, NoPolicies()), detours_of(settings), probes_of(settings)
+        )
     return asyncio.run(check.check(domain))
+
+
+def detours_of(settings: Settings) -> Detours:
+    """Give what tells where Postfix sends mail of no sender in particular."""
+    routes = PostfixRoutes(settings.postfix.config_directory)
+    return lambda address: routes((NULL_SENDER, address))

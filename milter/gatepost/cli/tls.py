@@ -1,8 +1,9 @@
 """
 The commands `gatepost tls`: what is known of TLS to a domain.
 
-With --json `check` prints `{"domain", "hop", "assured", "unknown", "by", "policy", "hosts": [..], "offers": [..],
-"steps": [..]}`: `by` is partner, dane, mta-sts or empty; `steps` tells everything in order, `offers` last.
+With --json `check` prints `{"domain", "hop", "assured", "unknown", "by", "policy", "detour", "hosts": [..],
+"offers": [..], "steps": [..]}`: `by` is partner, dane, mta-sts or empty; `detour` tells by what Postfix sends the
+mail elsewhere; `steps` tells everything in order, `offers` last.
 """
 
 from typing import TYPE_CHECKING, Annotated
@@ -53,6 +54,7 @@ def _as_json(found: "Checked") -> dict[str, object]:
         "unknown": capability.unknown,
         "by": capability.by if capability.assured else "",
         "policy": capability.policy,
+        "detour": found.detour,
         "hosts": list(found.discovery.hosts),
         "offers": list(found.offers),
         "steps": list(found.steps),
@@ -70,6 +72,8 @@ def _text(found: "Checked") -> str:
         lines = [f"TLS to {found.domain}: not known now; mail that needs it goes another way, or waits"]
     else:
         lines = [f"TLS to {found.domain} is not assured"]
+    if found.detour and capability.assured:
+        lines.append("  Yet none of its mail goes that way: see below")
     told = found.steps[: len(found.steps) - len(found.offers)]
     lines += [f"  - {step}" for step in told]
     if found.offers:

@@ -18,6 +18,7 @@ from gatepost.cli.main import app
 from gatepost.db.discoveries import SqlDiscoveries
 from gatepost.directory.partner import Partner
 from gatepost.errors import AddressError
+from gatepost.message.address import Address
 from gatepost.settings import read
 from gatepost.transport.capability import Discovery, Method
 from gatepost.transport.resolver import IpAddress
@@ -59,8 +60,13 @@ def server() -> Iterator[NameServer]:
 
 
 @pytest.fixture
-def config(tmp_path: Path, server: NameServer) -> str:
-    """Make a site that asks the test's own resolver."""
+def config(tmp_path: Path, server: NameServer, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Make a site that asks the test's own resolver, and whose Postfix routes one domain elsewhere."""
+
+    def detour(question: tuple[Address, Address]) -> str:
+        return "relayhost: [smart.test]" if question[1].domain == "xn--bcher-kva.test" else ""
+
+    monkeypatch.setattr("gatepost.app.transport.PostfixRoutes", lambda _directory: detour)
     invoke("init", str(tmp_path / "site"), "--domain", "hosp.test", "--hostname", "gw.hosp.test")
     path = tmp_path / "site" / "gatepost.toml"
     path.write_text(path.read_text() + f'\n[dns]\nresolvers = ["{server.name}"]\ntimeout = 30.0\n')
@@ -154,6 +160,13 @@ def test_text(config: str) -> None:
     assert all(line.startswith("  - ") for line in lines[2:5])
     assert "is not assured" in invoke("-c", config, "tls", "check", "plain.test").stdout
     assert "not known now" in invoke("-c", config, "tls", "check", "broken.test").stdout
+
+
+def test_detour(config: str) -> None:
+    """Where Postfix sends the mail elsewhere, that is told beside what could be."""
+    assert check(config, "bücher.test")["detour"] == "relayhost: [smart.test]"
+    lines = invoke("-c", config, "tls", "check", "bücher.test").stdout.splitlines()
+    assert lines[2] == "  Yet none of its mail goes that way: see below"
 
 
 def test_cached(config: str, server: NameServer) -> None:

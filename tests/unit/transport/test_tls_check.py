@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 import pytest
 
 from gatepost.directory.partner import Partner
-from gatepost.errors import AddressError, StorageError
+from gatepost.errors import AddressError, RouteError, StorageError
 from gatepost.message.address import Address
 from gatepost.transport.capability import Discovery, Method
 from gatepost.transport.kept_discoveries import OnlyKept
-from gatepost.transport.tls_check import Checked, TlsCheck
+from gatepost.transport.tls_check import Checked, Detours, TlsCheck
 
 NO = Method(assured=False, steps=("DANE: none",))
 DANE = Method(assured=True, policy="dane-only", steps=("DANE: usable",))
@@ -57,8 +57,38 @@ class Offers:
         return tuple(f"{host}:{port} offers STARTTLS" for host in hosts)
 
 
-def check(domain: str, rows: Rows, found: Found) -> Checked:
-    return asyncio.run(TlsCheck(rows, found, Offers()).check(domain))
+def straight(address: Address) -> str:
+    del address
+    return ""
+
+
+def check(domain: str, rows: Rows, found: Found, detours: Detours = straight) -> Checked:
+    return asyncio.run(TlsCheck(rows, found, detours, Offers()).check(domain))
+
+
+def by_relayhost(address: Address) -> str:
+    assert address.domain == "p.test"
+    return "relayhost: [smart.test]"
+
+
+def unreadable(address: Address) -> str:
+    raise RouteError(f"main.cf cannot be read for {address.domain}")
+
+
+def test_a_detour_is_told() -> None:
+    """What Postfix sends elsewhere goes over no assured TLS: the first step says so, and the capability stays."""
+    found = check("p.test", Rows(), Found(DANE), by_relayhost)
+    assert found.detour == "relayhost: [smart.test]"
+    assert "relayhost: [smart.test]" in found.steps[0]
+    assert found.capability.assured
+    assert "main.cf" in check("p.test", Rows(), Found(DANE), unreadable).steps[0]
+
+
+def test_a_row_with_a_next_hop_takes_no_detour() -> None:
+    """A row's own next hop, and a host in brackets, go past Postfix's routing: it is not asked."""
+    row = Partner("p.test", tls="verify", nexthop="[relay.test]")
+    assert check("p.test", Rows(row), Found(), unreadable).detour == ""
+    assert check("[p.test]", Rows(), Found(), unreadable).detour == ""
 
 
 def test_every_step_is_told() -> None:
@@ -116,7 +146,7 @@ def test_what_is_no_domain(domain: str) -> None:
 
 def test_without_probes() -> None:
     """Where nobody knocks, nothing is offered."""
-    assert asyncio.run(TlsCheck(Rows(), Found(), None).check("p.test")).offers == ()
+    assert asyncio.run(TlsCheck(Rows(), Found(), straight, None).check("p.test")).offers == ()
 
 
 class Kept:
@@ -133,7 +163,7 @@ class Kept:
 def test_what_is_kept_for_the_daemons() -> None:
     """Without any look-up: what is kept counts, what is not kept is unknown, and that is told."""
     kept = OnlyKept(Kept())
-    assert asyncio.run(TlsCheck(Rows(), kept, None).check("p.test")).capability.assured
-    other = asyncio.run(TlsCheck(Rows(), kept, None).check("other.test"))
+    assert asyncio.run(TlsCheck(Rows(), kept, straight, None).check("p.test")).capability.assured
+    other = asyncio.run(TlsCheck(Rows(), kept, straight, None).check("other.test"))
     assert other.capability.unknown
     assert "nothing is kept of other.test now" in other.steps[0]
