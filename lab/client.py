@@ -8,6 +8,7 @@ retries as a mail server does: on 4xx, on a lost connection, on a lost reply.
 
 import contextlib
 import socket
+import ssl
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -83,6 +84,19 @@ class Client:
         self._file = self._socket.makefile("rb")
         self.greeting = self.read()
         self.extensions = self.command(f"EHLO {helo}").text.split("\n")[1:]
+
+    def starttls(self, context: ssl.SSLContext | None = None, *, greet: bool = True) -> Reply:
+        """Say STARTTLS, shake hands, by default with anybody, and `greet` by EHLO."""
+        if context is None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        reply = self.command("STARTTLS")
+        self._file.close()
+        self._socket = context.wrap_socket(self._socket)
+        self._file = self._socket.makefile("rb")
+        if greet:
+            self.command("EHLO client.lab.test")
+        return reply
 
     def read(self) -> Reply:
         """

@@ -95,6 +95,8 @@ def _saw(transaction: Transaction) -> dict[str, object]:
         "queue_id": transaction.queue_id,
         "authenticated": transaction.client.authenticated,
         "address": transaction.client.address,
+        "came": transaction.client.came,
+        "certificate": transaction.client.certificate,
     }
 
 

@@ -118,6 +118,30 @@ class TestOneMessage:
         assert saw["body"] == hashlib.sha256(b"one\r\ntwo\r\n").hexdigest()
         assert (saw["queue_id"], saw["authenticated"], saw["address"]) == ("QUEUEID", "sue", "127.0.0.1")
 
+    @pytest.mark.parametrize(
+        ("macros", "came", "certificate"),
+        [
+            ({}, "plain", ""),
+            ({"{cert_subject}": b"mx.test"}, "plain", ""),
+            ({"{tls_version}": b"TLSv1.3"}, "tls", ""),
+            ({"{tls_version}": b"TLSv1.3", "{cert_subject}": b"mx.test"}, "verified", "mx.test"),
+            ({"{tls_version}": b"TLSv1.3", "{cert_issuer}": b"Lab CA"}, "verified", ""),
+            ({"{tls_version}": b"TLSv1.3", "{cert_subject}": b"/CN=mx.test"}, "tls", ""),
+            ({"{tls_version}": b"TLSv1.3", "{cert_subject}": b"/CN=x", "{verify}": b"FAIL"}, "tls", ""),
+            ({"{tls_version}": b"TLSv1.3", "{cert_subject}": b"/CN=x", "{verify}": b"OK"}, "verified", "/CN=x"),
+        ],
+    )
+    def test_how_the_client_came(
+        self, milter: Milter, macros: dict[str, bytes], came: str, certificate: str
+    ) -> None:
+        """The macros of HELO tell, for every message of the connection; a certificate counts only if trusted."""
+        with dialog(milter.path) as talk:
+            talk.connect()
+            talk.macros(b"H", **macros)
+            for _ in range(2):
+                saw = _saw(talk.message(b"x"))
+                assert (saw["came"], saw["certificate"]) == (came, certificate)
+
     @pytest.mark.parametrize("bad", ["sender", "recipient"])
     def test_without_a_session_nothing_is_refused_before_the_end(self, milter: Milter, bad: str) -> None:
         """What has a queue ID at MAIL came without SMTP: its address is refused at the end of the message."""

@@ -137,6 +137,25 @@ class TestApply:
         assert rest.strip() == "inet:localhost:8891, unix:dkim.sock"
         assert _value(directory, "non_smtpd_milters") == f"{first}}}"
 
+    def test_macros_that_are_missing_are_added(self, directory: Path, gate: Gate) -> None:
+        """An admin's lists of macros keep what they have and get what Gatepost needs; whole ones stay."""
+        lists = "milter_helo_macros = {cipher}, {tls_version}\nmilter_mail_macros = {auth_type}\n"
+        _write(directory, lists + "milter_connect_macros = j daemon_name\n")
+        services = _apply(directory, gate)
+
+        assert _value(directory, "milter_helo_macros") == "{cipher}, {tls_version} {cert_subject} {cert_issuer}"
+        assert _value(directory, "milter_mail_macros") == "{auth_type} i {auth_authen}"
+        assert _value(directory, "milter_connect_macros") == "j daemon_name"
+        assert not any("macros" in name for name in services["smtp smtpd"].options)
+
+    def test_macros_of_a_service_of_its_own(self, directory: Path, gate: Gate) -> None:
+        """A service that has a list of its own gets what is missing there."""
+        _write(directory, "", _MASTER.replace("smtpd\n", "smtpd -o milter_helo_macros=\n", 1))
+
+        options = _apply(directory, gate)["smtp smtpd"].options
+        assert options["milter_helo_macros"] == "{tls_version} {cert_subject} {cert_issuer}"
+        assert "helo_macros" not in (directory / "main.cf").read_text()
+
     def test_admin_chooses_the_place(self, directory: Path, gate: Gate) -> None:
         """
         Where the admin wrote $gatepost_milter, such as after a verifier, ours stays.

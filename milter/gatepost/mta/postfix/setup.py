@@ -11,6 +11,7 @@ What is done, unless Gatepost stands behind alias expansion (see `behind`):
   * a bare newline ends no message, where this Postfix can refuse that: nothing is smuggled past the decision;
   * Postfix reads no `user%elsewhere@here` and `elsewhere!user@here` as a route: it would go to a domain that
     was not judged;
+  * where the admin's lists of macros lack one that Gatepost needs, it is added (see `macros`);
   * the re-injection listeners and the TLS route are added (see `own_services`).
 
 Applying twice gives the same bytes; taking back gives the admin's bytes (see `marks`).
@@ -22,7 +23,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gatepost.errors import ConfigError
-from gatepost.mta.postfix import behind, entrances, own_services
+from gatepost.mta.postfix import behind, entrances, macros, own_services
 from gatepost.mta.postfix.entrances import Entrance, entrances_of
 from gatepost.mta.postfix.gate import Behind, Gate, fingerprint
 from gatepost.mta.postfix.maincf import with_settings
@@ -48,7 +49,13 @@ _SURROUNDINGS = (
     *own_services.NEWER,
     *entrances.PARAMETERS,
 )
-_COPIED = ("smtpd_milters", "non_smtpd_milters", "milter_header_checks", "smtp_header_checks")
+_COPIED = (
+    "smtpd_milters",
+    "non_smtpd_milters",
+    "milter_header_checks",
+    "smtp_header_checks",
+    *macros.NEEDED,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +123,7 @@ def _settings(
     if expanded["smtpd_forbid_bare_newline"] == "no":
         can_mend = bool(expanded["smtpd_forbid_bare_newline_reject_code"])
         settings["smtpd_forbid_bare_newline"] = "normalize" if can_mend else "yes"
-    return settings | {"allow_percent_hack": "no", "swap_bangpath": "no"}
+    return settings | macros.lacking(copied) | {"allow_percent_hack": "no", "swap_bangpath": "no"}
 
 
 def _behind(
@@ -169,8 +176,8 @@ def _without_ours(milters: str) -> str:
 def _edit(way: Entrance, gate: Gate, queue_directory: Path, main: Mapping[str, str]) -> ServiceEdit:
     if gate.behind is not None:
         return behind.edit(way, gate, gate.behind, main)
-    options: dict[str, str] = {}
     own = way.service.options
+    options = macros.lacking(own)
     milters = "smtpd_milters" if way.by_smtp else "non_smtpd_milters"
     if way.by_smtp and own.get("milter_macro_daemon_name") != way.listener:
         options["milter_macro_daemon_name"] = way.listener
