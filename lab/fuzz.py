@@ -2,7 +2,7 @@
 Fuzzing, guided by coverage, of the parsers in lab.fuzz_targets; and the golden files that keep what was found.
 
     python -m lab.fuzz run TARGET --seconds 60 --folder DIR    status 1, and its octets, where an input broke it
-    python -m lab.fuzz keep TARGET FILE...                     add inputs, finds or a corpus, to the golden file
+    python -m lab.fuzz keep TARGET [FILE...]                   add inputs to the golden file, and write it anew
 
 A golden file, tests/golden/fuzz/TARGET.jsonl, has a line for each input: its octets as Latin-1, and what came of
 them. It is also where a run starts from.
@@ -30,10 +30,10 @@ def golden(target: str) -> Iterator[tuple[bytes, str]]:
 
 
 def keep(target: str, inputs: Sequence[bytes]) -> None:
-    """Add inputs to a target's golden file, with what comes of them now."""
+    """Add inputs to a target's golden file, and write anew what comes of each."""
     from lab.fuzz_targets import TARGETS  # noqa: PLC0415 - a run must import it in its own way
 
-    known = dict(golden(target)) | {octets: TARGETS[target](octets) for octets in inputs}
+    known = {octets: TARGETS[target](octets) for octets in (*dict(golden(target)), *inputs)}
     lines = [
         json.dumps({"input": octets.decode("latin-1"), "outcome": outcome})
         for octets, outcome in sorted(known.items())
@@ -90,7 +90,7 @@ def main() -> int:
     running.add_argument("--folder", type=Path, required=True)
     keeping = commands.add_parser("keep")
     keeping.add_argument("target")
-    keeping.add_argument("files", type=Path, nargs="+")
+    keeping.add_argument("files", type=Path, nargs="*")
     given = parser.parse_args()
     if given.command == "keep":
         keep(given.target, [file.read_bytes() for file in given.files])

@@ -30,6 +30,7 @@ _BEGINS = re.compile(rb"v=STSv1[ \t]*;")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}")
 _TXT_VALUE = re.compile(r"[!-:<-~]+")  # "=" too, which the grammar leaves out of extensions: it harms nothing
 _ID = re.compile(r"[A-Za-z0-9]{1,32}")
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _SECONDS = re.compile(r"[0-9]{1,10}")
 _LABEL = r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)"
 _HOST = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(?:\.{_LABEL})+")
@@ -133,6 +134,8 @@ def _fields(file: bytes) -> Iterator[tuple[int, str, str]]:
         line = ended.removesuffix("\r").rstrip(" \t")
         if not line:
             continue
+        if _CONTROL.search(line):
+            raise StsError(f"line {number} of the policy file has a control character")
         name, colon, value = line.partition(":")
         if not (colon and _NAME.fullmatch(name)):
             raise StsError(f"line {number} of the policy file is not NAME: VALUE")

@@ -85,7 +85,7 @@ class PolicyFetches:
             task = asyncio.create_task(self._fetch(domain, identity))
             self._under_way[domain] = task
             task.add_done_callback(lambda _: self._under_way.pop(domain, None))
-        done, _ = await asyncio.wait({task}, timeout=max(seconds, 0))
+        done, _ = await asyncio.wait({task}, timeout=seconds)
         return task.result() if done else None
 
     async def _fetch(self, domain: str, identity: str) -> KeptPolicy | Fault:
@@ -97,7 +97,6 @@ class PolicyFetches:
         except Exception as error:  # noqa: BLE001 - no other question may suffer from this one
             logger.error("a fetch broke", domain=domain, cause=cause(error))
             return self._failed(domain, identity, "the fetch failed; see the log of the policy service")
-        self._faults.pop((domain, identity), None)
         fetched = KeptPolicy(domain, identity, file.decode(), self._clock(), policy.max_age)
         try:
             await asyncio.to_thread(self._kept.put, fetched)

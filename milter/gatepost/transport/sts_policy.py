@@ -131,7 +131,7 @@ class StsPolicies:
         """Put what a policy says of the mail hosts."""
         left = int((policy.until - self._clock()).total_seconds())
         method = await self._method(policy, hosts, steps)
-        return Finding(method, max(min(seconds, left), 0))
+        return Finding(method, min(seconds, left))
 
     async def _method(self, kept: KeptPolicy, hosts: asyncio.Future[MailHosts], steps: tuple[str, ...]) -> Method:
         policy = read_policy(kept.text.encode())

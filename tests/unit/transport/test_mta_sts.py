@@ -77,7 +77,9 @@ def test_forms_of_the_same_policy(file: bytes) -> None:
         (GOOD + b"mx : y.test\n", "line 6 of the policy file is not NAME: VALUE"),
         (b"\xef\xbb\xbf" + GOOD, "line 1 of the policy file is not NAME: VALUE"),
         (GOOD + b"a: \xff\n", "line 6 of the policy file is not UTF-8"),
-        (GOOD.replace(b"\r\n", b"\r"), "line 1 of the policy file: version is not STSv1"),
+        (GOOD.replace(b"\r\n", b"\r"), "line 1 of the policy file has a control character"),
+        (GOOD + b"x: \0\n", "line 6 of the policy file has a control character"),
+        (GOOD + b"x: \x7f\n", "line 6 of the policy file has a control character"),
         (GOOD + b"x" * MAX_SIZE, f"the policy file is longer than {MAX_SIZE} octets"),
     ],
 )
@@ -121,6 +123,13 @@ def test_mode_none_needs_no_hosts() -> None:
     """A domain that withdraws its policy need not name hosts; the longest and the shortest age are allowed."""
     assert read_policy(policy(mode="none", mx="", max_age=str(MAX_AGE))) == StsPolicy("none", (), MAX_AGE)
     assert read_policy(policy(max_age="0")).max_age == 0
+    assert MAX_AGE == 31_557_600
+
+
+def test_the_longest_file() -> None:
+    """A file of 64 KiB is read."""
+    assert MAX_SIZE == 65_536
+    assert read_policy(GOOD + b"x:" + b"y" * (MAX_SIZE - len(GOOD) - 2)) == read_policy(GOOD)
 
 
 @pytest.mark.parametrize(

@@ -182,6 +182,7 @@ def test_many_hosts_are_not_all_told() -> None:
     """A step tells five names; the line for Postfix has them all."""
     world = World()
     world.file = text("enforce", "*.p.test")
+    assert judge(world, *(f"mx{number}.p.test" for number in range(5))).method.steps[-1].endswith("mx4.p.test")
     names = [f"mx{number}.p.test" for number in range(40)]
     found = judge(world, *names)
     assert found.method.policy == f"secure match={':'.join(names)} servername=hostname"
@@ -324,6 +325,40 @@ def test_a_slow_host() -> None:
     assert meanwhile.method.steps[0] == "policy 1 of p.test is still being fetched; the kept policy counts"
     assert found.method.policy == "secure match=mx.p.test servername=hostname"
     assert len(world.fetches) == 1
+
+
+def test_a_host_that_never_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fetch that outlasts its own time in the background has failed; whoever waits has not more than is left."""
+    monkeypatch.setattr("gatepost.transport.sts_fetch._MOST_SECONDS", 0.05)
+    world = World()
+
+    async def endless() -> bytes:
+        await asyncio.Event().wait()
+        return b""
+
+    world.file = endless
+    policies = world.policies()
+    waited: list[float] = []
+    fetch = policies._fetches.fetch
+
+    async def noted(domain: str, identity: str, seconds: float) -> KeptPolicy | Fault | None:
+        waited.append(seconds)
+        return await fetch(domain, identity, seconds)
+
+    policies._fetches.fetch = noted  # type: ignore[method-assign]
+    found = asyncio.run(looked_up(policies, "mx.p.test"))
+    assert "could not be fetched: https://mta-sts.p.test/.well-known/" in found.method.steps[0]
+    assert found.method.steps[0].endswith("mta-sts.txt: no complete answer within 0.05 s")
+    assert 0 < waited[0] <= LONG
+
+
+def test_own_clock() -> None:
+    """Without a clock given, the time is now, in UTC."""
+    world = World()
+    policies = StsPolicies(world, world, _Kept(world), _allowed, seconds=LONG)
+    assert asyncio.run(looked_up(policies, "mx.p.test")).method.assured
+    age = datetime.now(UTC) - world.kept["p.test"].fetched
+    assert timedelta(0) <= age < timedelta(hours=1)
 
 
 def test_a_failing_host_is_left_alone() -> None:
