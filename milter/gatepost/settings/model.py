@@ -201,6 +201,8 @@ class Policy(Section):
 
     socket: kinds.UnixSocket = "unix:/run/gatepost-policy/policy.sock"
     """Where it listens (socketmap; maps "tls" and "sts")."""
+    tlsrpt: bool = False
+    """Add what Postfix needs to report on TLS (RFC 8460); an earlier Postfix than 3.10 would defer the mail."""
 
 
 class Metrics(Section):

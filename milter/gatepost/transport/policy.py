@@ -36,11 +36,18 @@ class Assures(Protocol):
         """Give it; never raises, what cannot be told now is `unknown`."""
 
 
-def tables(assurance: Assures) -> dict[str, LookUp]:
-    """Give the tables of the policy service by name."""
+class Reports(Protocol):
+    """Tells what Postfix needs to report on TLS."""
+
+    async def attributes(self, hop: str) -> str:
+        """Give what stands behind the policy line of a next hop whose MTA-STS policy is kept; or nothing."""
+
+
+def tables(assurance: Assures, reports: Reports | None = None) -> dict[str, LookUp]:
+    """Give the tables of the policy service by name; with `reports`, lines for Postfix bear their attributes."""
     return {
-        "tls": PolicyTable(assurance, tls, _NO_HOP),
-        "sts": PolicyTable(assurance, sts, NotFound()),
+        "tls": PolicyTable(assurance, tls, _NO_HOP, reports),
+        "sts": PolicyTable(assurance, sts, NotFound(), reports),
         "capability": PolicyTable(assurance, told, _NO_HOP),
     }
 
@@ -48,9 +55,16 @@ def tables(assurance: Assures) -> dict[str, LookUp]:
 class PolicyTable:
     """One table: a `LookUp` that remembers its answers for a moment. For one event loop."""
 
-    def __init__(self, assurance: Assures, answer: Callable[[Capability], Answer], no_hop: Answer) -> None:
+    def __init__(
+        self,
+        assurance: Assures,
+        answer: Callable[[Capability], Answer],
+        no_hop: Answer,
+        reports: Reports | None = None,
+    ) -> None:
         """Take what tells capabilities, how this table puts one, and its answer for what is no next hop."""
         self._assurance = assurance
+        self._reports = reports
         self._answer = answer
         self._no_hop = no_hop
         self._recent = RecentAnswers(self._look_up)
@@ -63,6 +77,8 @@ class PolicyTable:
 
     async def _look_up(self, hop: str) -> Answer:
         found = await self._assurance.capability(hop)
+        if self._reports is not None and found.assured and found.by == "mta-sts":
+            found = replace(found, policy=f"{found.policy} {await self._reports.attributes(hop)}".rstrip())
         return self._answer(replace(found, hop=hop))  # as it was asked for: the asker compares
 
 

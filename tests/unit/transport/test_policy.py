@@ -28,9 +28,20 @@ class Assurance:
         return self._known[hop]
 
 
-def ask(assurance: Assurance, table: str, key: str) -> Answer:
+class Reporting:
+    """Tells attributes for every next hop."""
+
+    def __init__(self, text: str = "policy_type=sts") -> None:
+        self._text = text
+
+    async def attributes(self, hop: str) -> str:
+        assert hop == "p.test"
+        return self._text
+
+
+def ask(assurance: Assurance, table: str, key: str, reports: Reporting | None = None) -> Answer:
     async def scene() -> Answer:
-        answer = tables(assurance)[table](key)
+        answer = tables(assurance, reports)[table](key)
         return await answer if isinstance(answer, Future) else answer
 
     return asyncio.run(scene())
@@ -99,3 +110,17 @@ def test_no_next_hop(key: str) -> None:
     assert isinstance(ask(assurance, "tls", key), TryAgain)
     assert isinstance(ask(assurance, "capability", key), TryAgain)
     assert assurance.asked == []
+
+
+def test_reports_stand_behind_mta_sts_alone() -> None:
+    """Postfix gets what its reports need with MTA-STS; with anything else, or for the milter, it is an error."""
+    sts_line = Capability("p.test", assured=True, by="mta-sts", policy="secure match=mx.p.test")
+    for table in ("tls", "sts"):
+        found = ask(Assurance(sts_line), table, "p.test", Reporting())
+        assert found == Found("secure match=mx.p.test policy_type=sts")
+        assert ask(Assurance(sts_line), table, "p.test", Reporting("")) == Found("secure match=mx.p.test")
+        assert ask(Assurance(sts_line), table, "p.test") == Found("secure match=mx.p.test")
+        assert ask(Assurance(ASSURED), table, "p.test", Reporting()) == Found("dane-only")
+    answer = ask(Assurance(sts_line), "capability", "p.test", Reporting())
+    assert isinstance(answer, Found)
+    assert json.loads(answer.text)["policy"] == "secure match=mx.p.test"
