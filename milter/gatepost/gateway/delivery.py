@@ -94,7 +94,8 @@ def queue_ids_of(event: Event) -> tuple[str, ...]:
 
 def copy_of(event: Event) -> Copy | None:
     """Give the copy to follow of a recorded decision; None for one that was not protected or did not leave."""
-    queue_id = _submitted(event) or ("" if event.kind == "release" else event.queue_id)
+    in_place = event.kind != "release" and "queued_as" not in event.detail
+    queue_id = event.queue_id if in_place else _submitted(event)
     if not queue_id or event.treatment not in _PROTECTING or event.direction != Direction.OUT:
         return None
     return Copy(

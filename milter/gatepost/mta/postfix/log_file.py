@@ -7,8 +7,8 @@ Rules:
   * Renamed and made anew: the old file is read until nothing has come for some seconds, since its writer may not
     know yet; then the new one from its beginning. Copied and cut: the file is shorter than what was read of it, or
     begins otherwise, and is read from its beginning.
-  * After a restart, what is left of rotated files beside it is read first; where none of them is the one that was
-    read, lines may be missing, and one line in our own log says so.
+  * Files that were rotated in between are read in their order, after a restart too. Where none of them is the one
+    that was read, lines may be missing, and one line in our own log says so.
   * Only a regular file is read: a symbolic link could lead anywhere.
   * A line counts once its end is there. What is too long for a line is skipped.
 """
@@ -169,8 +169,19 @@ class LogFile:
             self._over, self._since = True, self._clock()
         if self._clock() - self._since < _QUIET_SECONDS:
             return False
-        self._begin(_open(self._left.pop(0) if self._left else self._path), 0)
+        if not self._left:
+            self._left = self._later()
+        self._begin(_open(self._left.pop(0)), 0)
         return True
+
+    def _later(self) -> list[Path]:
+        """Give the files that came after the one that is over; often there is one alone."""
+        files = list(_rotated(self._path))
+        for index, path in enumerate(files):
+            with suppress(OSError):
+                if path.lstat().st_ino == self._place.inode:
+                    return files[index + 1 :] or [self._path]
+        return [self._path]
 
 
 def _place_of(values: Mapping[str, object]) -> _Place:
