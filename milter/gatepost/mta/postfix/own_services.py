@@ -27,7 +27,7 @@ UNROUTE_MAP = "regexp:$config_directory/gatepost-unroute.regexp"
 # What stands in these two files. A hop is a domain or [host]:port; anything else must not leave unprotected.
 ROUTE_FILE = (
     "# Written by `gatepost setup postfix`: the milter's field becomes the TLS route.\n"
-    f"/^Gatepost-Route:[ \\t]*([][A-Za-z0-9._:-]+)[ \\t]*$/ FILTER {TLS_TRANSPORT}:$1\n"
+    f"/^Gatepost-Route:[[:blank:]]*([][A-Za-z0-9._:-]+)[[:blank:]]*$/ FILTER {TLS_TRANSPORT}:$1\n"
     "/^Gatepost-Route:/ REJECT 5.3.5 this TLS route cannot be read\n"
 )
 UNROUTE_FILE = "# Written by `gatepost setup postfix`: the field stays inside.\n/^Gatepost-Route:/ IGNORE\n"
