@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from gatepost import secrets
-from gatepost.app.capabilities import capabilities_of
+from gatepost.app.capabilities import own_capabilities_of
 from gatepost.app.keys import key_client_of, pool_of, smime_of
 from gatepost.app.monitoring import Monitor
 from gatepost.app.store import host_of, open_database, quarantine_of, site_of
@@ -52,6 +52,7 @@ from gatepost.mta.postfix.aliases import PostfixAliases
 from gatepost.mta.postfix.routes import PostfixRoutes
 from gatepost.mta.reinjection import Listener, Reinjection
 from gatepost.settings import Settings
+from gatepost.transport.capability import Capabilities
 
 _POSTFIX_SECONDS = 60.0
 
@@ -85,7 +86,12 @@ def routes_of(settings: Settings, *, monitor: Monitor) -> Routes:
 
 
 def gateway_of(
-    settings: Settings, database: Database, *, releasing: bool = False, monitor: Monitor | None = None
+    settings: Settings,
+    database: Database,
+    capabilities: Capabilities,
+    *,
+    releasing: bool = False,
+    monitor: Monitor | None = None,
 ) -> Gateway:
     """Wire the gateway; for releasing held copies, with the rules for that."""
     monitor = monitor or Monitor()
@@ -104,7 +110,7 @@ def gateway_of(
         threads=SqlThreads(database),
         reader=EitherReader(openpgp=pool.encryptor, smime=X509Reader()),
         min_trust=Trust[settings.keys.min_trust.upper()],
-        capabilities=capabilities_of(settings),
+        capabilities=capabilities,
         routes=routes_of(settings, monitor=monitor),
     )
     arrivals = Arrivals(
@@ -174,7 +180,7 @@ def releasing(settings: Settings) -> Iterator[Release]:
     one that died, and ends.
     """
     database = open_database(settings)
-    gateway = gateway_of(settings, database, releasing=True)
+    gateway = gateway_of(settings, database, own_capabilities_of(settings, database), releasing=True)
     key_worker = key_client_of(settings)
     try:
         with alone_in(settings.gateway.spool):
@@ -227,7 +233,8 @@ def explain(
     came: Came = Came.PLAIN,
 ) -> Plan:
     """Decide about a message without sending anything; raises AddressError for a recipient that is refused."""
-    gateway = gateway_of(settings, open_database(settings))
+    database = open_database(settings)
+    gateway = gateway_of(settings, database, own_capabilities_of(settings, database))
     transaction = rehearse(
         raw,
         site=site_of(settings),

@@ -7,6 +7,7 @@ import os
 import resource
 from collections.abc import Callable
 
+from gatepost.app.capabilities import capabilities_of
 from gatepost.app.deferral import deferrals_of
 from gatepost.app.gateway import gateway_of, journal_of
 from gatepost.app.monitoring import monitor_of
@@ -32,7 +33,7 @@ def serve_milter(settings: Settings, ready: Callable[[], None]) -> None:
     database = open_database(settings)
     sessions = Sessions(settings.gateway.max_sessions)
     monitor = monitor_of(settings, database, sessions)
-    gateway = gateway_of(settings, database, monitor=monitor)
+    gateway = gateway_of(settings, database, capabilities_of(settings), monitor=monitor)
     journal = journal_of(settings, database)
     journal.free()
     turns: tuple[Expiry | Deferrals, ...] = (

@@ -1,5 +1,6 @@
 """`gatepost explain` says what the milter would do, refusals included."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -54,3 +55,39 @@ def test_a_client_is_an_ip_address(config: str) -> None:
 
     assert done.exit_code == 2
     assert "'far.test' is no IP address" in done.output
+
+
+def test_no_service_needs_to_run(config: str) -> None:
+    """A partner's TLS is told although no policy service answers: the command looks up itself."""
+    path = Path(config)
+    path.write_text(path.read_text() + '\n[dns]\nresolvers = ["127.0.0.1#1"]\ntimeout = 0.5\n')
+    invoke(
+        "-c",
+        config,
+        "partner",
+        "add",
+        "far.test",
+        "--demand",
+        "tls",
+        "--tls",
+        "verify",
+        "--nexthop",
+        "mx.far.test",
+    )
+
+    done = invoke("-c", config, "--json", "explain", "--from", "bob@hosp.test", "--to", "ann@far.test")
+
+    assert json.loads(done.stdout)["recipients"][0]["treatment"] == "tls"
+
+
+def test_a_look_up_that_fails_puts_the_message_off(config: str) -> None:
+    """A demand for TLS to a domain that no resolver answers for is put off, and says so."""
+    path = Path(config)
+    path.write_text(path.read_text() + '\n[dns]\nresolvers = ["127.0.0.1#1"]\ntimeout = 0.5\n')
+    invoke("-c", config, "partner", "add", "far.test", "--demand", "tls")
+
+    done = invoke("-c", config, "--json", "explain", "--from", "bob@hosp.test", "--to", "ann@far.test")
+
+    told = json.loads(done.stdout)
+    assert told["verdict"] == "tempfail"
+    assert "far.test" in " ".join(told["recipients"][0]["reasons"])
