@@ -104,7 +104,8 @@ def release(
     ]
     call.emit(value, "\n".join(lines))
     for one in outcome.kept:
-        line = f"stays held for {one.recipient.address}: {'; '.join(one.reasons)}"
+        later = "; try again later" if one.treatment == "tempfail" else ""
+        line = f"stays held for {one.recipient.address}: {'; '.join(one.reasons)}{later}"
         typer.echo(f"gatepost: {printable(line)}", err=True)
     if outcome.fault is not None:
         raise outcome.fault
