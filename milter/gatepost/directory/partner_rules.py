@@ -24,6 +24,7 @@ _FINGERPRINT = re.compile(r"fingerprint:[0-9a-f]{64}")
 _NEXTHOP = re.compile(r"(?:[a-z0-9._-]+|\[[a-z0-9._:-]+\])(?::[0-9]{1,5})?")
 _LOCAL = re.compile(r"[^\s@\x00-\x1f\x7f]+")
 _MAX_DOMAIN = 253
+_POSTFIX_WORDS = {"hostname", "nexthop", "dot-nexthop"}  # where a certificate's name is compared
 
 
 def normal_pattern(text: str) -> str:
@@ -115,7 +116,7 @@ def _verify_faults(row: Partner) -> Iterator[str]:
         yield "tls_name: needs tls verify"
     if row.tls_ca and row.tls != "verify":
         yield "tls_ca: needs tls verify"
-    if row.tls_name and not _DOMAIN.fullmatch(row.tls_name):
+    if row.tls_name and (not _DOMAIN.fullmatch(row.tls_name) or row.tls_name in _POSTFIX_WORDS):
         yield f"tls_name: {row.tls_name!r} is not a host name"
     if row.tls_ca and not re.fullmatch(r"/[^\s,{}]+", row.tls_ca):
         yield f"tls_ca: {row.tls_ca!r} is not an absolute path without blanks, commas and braces"

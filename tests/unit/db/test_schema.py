@@ -210,3 +210,25 @@ def _move(database: Database, version: str) -> None:
     with database.writing() as connection:
         config.attributes["connection"] = connection
         command.downgrade(config, version)
+
+
+def test_look_ups_go_and_come_without_a_trace(tmp_path: Path) -> None:
+    """The cache of look-ups can be taken back and made again; nothing else changes by it."""
+    database = Database(f"sqlite:///{tmp_path}/old.db")
+    schema.upgrade(database)
+    newest = _objects(tmp_path / "old.db")
+    with database.writing() as writing:
+        writing.exec_driver_sql("INSERT INTO partner (pattern) VALUES ('p.test')")
+        writing.exec_driver_sql("INSERT INTO discovery VALUES ('p.test', '{}', '2026-05-01', '2026-05-01')")
+    _move(database, "0003")
+    before = _objects(tmp_path / "old.db")
+    schema.upgrade(database)
+    with database.reading() as reading:
+        rows = reading.exec_driver_sql(
+            "SELECT (SELECT count(*) FROM partner), (SELECT count(*) FROM discovery)"
+        ).all()
+    database.close()
+
+    assert rows == [(1, 0)]
+    assert not any("discovery" in text or "sts_policy" in text for text in before)
+    assert _objects(tmp_path / "old.db") == newest

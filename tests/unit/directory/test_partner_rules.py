@@ -101,6 +101,8 @@ def test_ladder_names_only_what_protects(word: str) -> None:
         ({"tls": "dane", "tls_ca": "/ca.pem"}, "tls_ca: needs tls verify"),
         ({"tls": "verify", "tls_ca": "ca.pem"}, "tls_ca: 'ca.pem' is not an absolute path"),
         ({"tls": "verify", "tls_name": "a b"}, "tls_name: 'a b' is not a host name"),
+        ({"tls": "verify", "tls_name": "Hostname"}, "tls_name: 'hostname' is not a host name"),
+        ({"tls": "verify", "tls_name": "dot-nexthop"}, "tls_name: 'dot-nexthop' is not a host name"),
         ({"nexthop": "[mx"}, r"nexthop: '\[mx' is not a host"),
         ({"nexthop": "mx:smtp"}, "nexthop: 'mx:smtp' is not a host"),
         ({"inbound": "yes"}, "inbound: 'yes' is not allowed"),
