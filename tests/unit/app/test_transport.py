@@ -1,4 +1,4 @@
-"""What tells TLS capabilities, as the site wires it: one look-up for all hosts, doubt without the partner table."""
+"""TLS capabilities as the site wires them: one look-up for all hosts, and doubt without the partner table."""
 
 import asyncio
 import hashlib
