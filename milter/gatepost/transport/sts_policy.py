@@ -8,7 +8,8 @@ Rules:
     (section 3.3). A domain that gives MTA-STS up publishes a policy of mode `none` first (section 8.3).
   * Without a kept one, a policy that cannot be fetched is as good as none (section 3.3), but DNS that gives no
     trustworthy answer, or a fetch that goes on, leaves it unknown.
-  * Only mail hosts that the policy names go into the line for Postfix (section 4.1).
+  * Only mail hosts that the policy names go into the line for Postfix (section 4.1). Where it names none of them,
+    nobody may deliver there (section 5): that too is unknown, until DNS or the policy changes.
 """
 
 import asyncio
@@ -143,7 +144,8 @@ class StsPolicies:
         others = [name for name in names if name not in allowed]
         if not allowed:
             fault = f"{of}: it names none of the mail hosts ({_some(others) or 'there are none'})"
-            return Method(assured=False, steps=(*steps, f"{fault}, only {_some(policy.mx)}"))
+            # The policy demands what cannot be kept now: ordinary mail waits too (section 5).
+            return Method(False, unknown=bool(names), steps=(*steps, f"{fault}, only {_some(policy.mx)}"))
         step = f"{of}: mode enforce, certificates for {_some(allowed)}"
         if others:
             step += f"; the mail hosts that it does not name get no mail by it: {_some(others)}"

@@ -157,17 +157,17 @@ def test_modes_that_assure_nothing(mode: str) -> None:
 
 @pytest.mark.parametrize("names", [("mx.evil.test",), ("a.mx.p.test", "p.test")])
 def test_no_host_that_it_names(names: tuple[str, ...]) -> None:
-    """Where the policy names none of the mail hosts nothing is assured, nor unknown."""
+    """Where the policy names none of the mail hosts, ordinary mail must wait too (RFC 8461 section 5)."""
     found = judge(World(), *names)
     assert not found.method.assured
-    assert not found.method.unknown
+    assert found.method.unknown
     assert found.method.policy == ""
     step = f"it names none of the mail hosts ({', '.join(names)}), only mx.p.test"
     assert found.method.steps[-1].endswith(step)
 
 
 def test_no_host_at_all() -> None:
-    """A domain without mail hosts is not assured."""
+    """A domain without mail hosts is not assured, and nothing is in doubt."""
     world = World()
 
     async def ask() -> Finding:
@@ -175,6 +175,7 @@ def test_no_host_at_all() -> None:
 
     found = asyncio.run(ask())
     assert not found.method.assured
+    assert not found.method.unknown
     assert "(there are none)" in found.method.steps[-1]
 
 
