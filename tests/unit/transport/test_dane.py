@@ -231,6 +231,14 @@ KEY = CERTIFICATE.public_key().public_bytes(
 @pytest.mark.parametrize(
     ("selector", "matching", "data"),
     [(0, 1, b"\0" * 32), (1, 1, b"\0" * 32), (0, 2, b"\0" * 64), (1, 2, b"\0" * 64), (0, 0, WHOLE), (1, 0, KEY)],
+    ids=[
+        "certificate 256",
+        "key 256",
+        "certificate 512",
+        "key 512",
+        "certificate",
+        "key",
+    ],  # the same in every run
 )
 def test_a_usable_record(usage: int, selector: int, matching: int, data: bytes) -> None:
     """Usages DANE-TA and DANE-EE, either selector, a digest of its length, or the whole of what is selected."""
