@@ -4,13 +4,14 @@ TLS to other domains, wired: DNS, the web, their cache, and the one answer made 
 
 import asyncio
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 
-from gatepost.app.store import open_database
+from gatepost.app.store import open_database, site_of
 from gatepost.db.discoveries import SqlDiscoveries, SqlPolicies
 from gatepost.db.engine import Database
 from gatepost.db.partners import SqlPartners
+from gatepost.db.usage import SqlUsage
 from gatepost.message.address import NULL_SENDER
 from gatepost.mta.postfix.routes import PostfixRoutes
 from gatepost.settings import Settings
@@ -25,6 +26,7 @@ from gatepost.transport.look_ups import NetworkLookUps, NetworkProbes
 from gatepost.transport.recent_discoveries import RecentDiscoveries
 from gatepost.transport.sts_fetch import Targets
 from gatepost.transport.sts_policy import StsPolicies
+from gatepost.transport.suggestion import Adviser, Suggestion
 from gatepost.transport.tls_check import Checked, Detours, TlsCheck
 
 # Of the deadline: an answer that is put together at its very end would come too late for who waits until then.
@@ -103,3 +105,17 @@ def detours_of(settings: Settings) -> Detours:
     """Give what tells where Postfix sends mail of no sender in particular."""
     routes = PostfixRoutes(settings.postfix.config_directory)
     return lambda address: routes((NULL_SENDER, address))
+
+
+def suggest_partners(settings: Settings, *, days: int, least: int, most: int) -> tuple[Suggestion, ...]:
+    """Look for domains that could take assured TLS, by the record of the last days; raises StorageError."""
+    database = open_database(settings)
+    partners = SqlPartners(database)
+    adviser = Adviser(
+        partners=partners,
+        checks=TlsCheck(partners, kept_discoverer_of(settings, database), detours_of(settings), None),
+        is_internal=site_of(settings).is_internal_domain,
+        ladder=settings.ladder.encrypt,
+    )
+    uses = SqlUsage(database).by_domain(datetime.now(UTC) - timedelta(days=days))
+    return asyncio.run(adviser.suggest(uses, least=least, most=most))

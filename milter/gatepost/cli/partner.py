@@ -2,10 +2,13 @@
 The commands `gatepost partner`: the partner table, by row and by CSV.
 
 With --json a row is an object of the table's columns, `ladder` a list. `add`, `set` and `show` print the row,
-`list` and `export` `{"partners": [ROW, ...]}`, `remove` `{"removed": PATTERN}`, `import` `{"imported": COUNT}`.
+`list` and `export` `{"partners": [ROW, ...]}`, `remove` `{"removed": PATTERN}`, `import` `{"imported": COUNT}`,
+`suggest` `{"days": N, "suggestions": [{"domain", "protected", "enveloped", "held", "by_tls", "by", "steps": [..],
+"command"}], "passed_over": [{.., "reason"}]}`.
 """
 
 import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -17,6 +20,9 @@ from gatepost.cli.invocation import Invocation, invocation
 if TYPE_CHECKING:
     from gatepost.db.partners import PartnerTable
     from gatepost.directory.partner import Partner
+    from gatepost.transport.suggestion import Suggestion
+
+_BY = {"dane": "DANE", "mta-sts": "MTA-STS"}
 
 app = typer.Typer(help="Keep the partner table.", no_args_is_help=True)
 
@@ -142,6 +148,53 @@ def export(
     else:
         with Path(file).open("w", encoding="utf-8", newline="") as lines:
             write_csv(rows, lines)
+
+
+@app.command()
+def suggest(
+    ctx: typer.Context,
+    days: Annotated[int, typer.Option(min=1, max=3650, help="Look at the record of so many days.")] = 30,
+    least: Annotated[int, typer.Option(min=1, help="Only domains with at least so many copies.")] = 5,
+    most: Annotated[int, typer.Option("--limit", min=1, help="Look up at most so many domains.")] = 50,
+) -> None:
+    """
+    Suggest partners: domains whose mail had to be protected, and that could take assured TLS.
+
+    Nothing is changed; each suggestion comes with its evidence and the command to run.
+    """
+    from gatepost.app.transport import suggest_partners
+
+    call = invocation(ctx)
+    found = suggest_partners(call.settings, days=days, least=least, most=most)
+    wanted = [one for one in found if one.command]
+    others = [one for one in found if not one.command]
+    document = {
+        "days": days,
+        "suggestions": [_evidence(one) | {"by": one.by, "command": one.text} for one in wanted],
+        "passed_over": [_evidence(one) | {"reason": one.reason} for one in others],
+    }
+    call.emit(document, "\n".join(_advice(days, wanted, others)))
+
+
+def _evidence(one: "Suggestion") -> dict[str, object]:
+    return asdict(one.use) | {"steps": list(one.steps)}
+
+
+def _advice(days: int, wanted: "Sequence[Suggestion]", others: "Sequence[Suggestion]") -> Iterator[str]:
+    if not wanted:
+        yield f"no domain of the last {days} days could take assured TLS and lacks a row for it"
+    for one in wanted:
+        yield f"{one.use.domain}: TLS is assured by {_BY[one.by]}; in {days} days {_counts(one)}"
+        yield f"    {one.text}"
+    if others:
+        yield "Looked at, and left:"
+    for one in others:
+        yield f"  {one.use.domain}: {one.reason}; {_counts(one)}"
+
+
+def _counts(one: "Suggestion") -> str:
+    use = one.use
+    return f"{use.protected} protected copies, {use.enveloped} as envelopes, {use.held} held, {use.by_tls} by TLS"
 
 
 def _table(call: Invocation) -> "PartnerTable":

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,11 +12,14 @@ import dns.message
 import dns.rcode
 import pytest
 from lab.nameserver import NameServer, response
+from tests.fakes import FakeRecord
 from typer.testing import CliRunner, Result
 
 from gatepost.app.store import open_database, partner_table
 from gatepost.cli.main import app
 from gatepost.db.discoveries import SqlDiscoveries
+from gatepost.db.writer import Writer
+from gatepost.directory.event import Event
 from gatepost.directory.partner import Partner
 from gatepost.errors import AddressError
 from gatepost.message.address import Address
@@ -193,3 +197,49 @@ def test_wrong_name(config: str, domain: str) -> None:
     """What is no domain is an error that shows it."""
     with pytest.raises(AddressError, match=f"^'{re.escape(domain)}' "):
         invoke("-c", config, "tls", "check", domain)
+
+
+def suggest(config: str, *more: str) -> Result:
+    """Ask for suggestions where six messages were held for each of these domains, and one for plain.test."""
+    database = open_database(read(Path(config)))
+    writer = Writer(database, "gw")
+    domains = ("signed.test",) * 6 + ("broken.test",) * 6 + ("plain.test",)
+    held = {"direction": "out", "demand": "encrypt", "treatment": "quarantine"}
+    writer.post(FakeRecord(*(Event(at=time.time(), recipient=f"bob@{one}", **held) for one in domains)))
+    writer.close()
+    outcome = invoke("-c", config, *more, "partner", "suggest")
+    assert outcome.exit_code == 0
+    return outcome
+
+
+def test_partners_are_suggested(config: str) -> None:
+    """A domain whose mail was held and that has DANE is suggested; what cannot be told now is named."""
+    found = json.loads(suggest(config, "--json").stdout)
+
+    (one,) = found["suggestions"]
+    assert {name: one[name] for name in ("domain", "protected", "enveloped", "held", "by_tls", "by")} == {
+        "domain": "signed.test",
+        "protected": 6,
+        "enveloped": 0,
+        "held": 6,
+        "by_tls": 0,
+        "by": "dane",
+    }
+    assert [(other["domain"], other["reason"]) for other in found["passed_over"]] == [
+        ("broken.test", "not known now; ask again later")
+    ]
+    assert found["days"] == 30
+    ran = invoke("-c", config, *one["command"].split()[1:])
+    assert ran.exit_code == 0
+    assert json.loads(invoke("-c", config, "--json", "partner", "suggest").stdout)["suggestions"] == []
+
+
+def test_suggestions_for_people(config: str) -> None:
+    """The evidence stands beside the command to run."""
+    lines = suggest(config).stdout.splitlines()
+
+    assert lines[0] == (
+        "signed.test: TLS is assured by DANE; in 30 days 6 protected copies, 0 as envelopes, 6 held, 0 by TLS"
+    )
+    assert lines[1].startswith("    gatepost partner add signed.test --ladder ")
+    assert lines[3].startswith("  broken.test: not known now")
