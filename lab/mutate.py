@@ -38,12 +38,14 @@ GUARDS = {
     ),
     "crypto": ("guard", "seal", "packets", "cms", "pgpmime"),
     "message": ("direction",),
+    "transport": ("dane", "dns", "hop", "mx", "target"),
 }
 TESTS = {  # by room
     "decision": ("tests/unit/decision", "tests/unit/gateway/test_gateway.py"),
     "gateway": ("tests/unit/gateway", "tests/contract/test_journal.py"),
     "crypto": ("tests/unit/crypto", "tests/unit/gateway/test_gateway.py"),
     "message": ("tests/unit/message", "tests/unit/gateway/test_gateway.py"),
+    "transport": ("tests/unit/transport",),
 }
 MOST = 0.15  # of a room's mutants may survive
 _CPU = 60  # seconds for the tests of a mutant outside of functions

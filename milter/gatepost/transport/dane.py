@@ -93,9 +93,8 @@ async def _bases(resolver: Resolver, name: str, addresses: Records[IpAddress]) -
     """Give the names below which TLSA records may stand, the one to be asked first (RFC 7672 section 2.2.2)."""
     if addresses.secure:
         return tuple(dict.fromkeys((addresses.name, name)))
-    if addresses.name != name and (await resolver.alias(name)).secure:
-        return (name,)
-    return ()
+    leads_out = addresses.name != name and (await resolver.alias(name)).secure
+    return (name,) if leads_out else ()
 
 
 async def _at(resolver: Resolver, host: str, names: list[str], seconds: int) -> _Host:

@@ -64,6 +64,12 @@ def test_what_is_no_next_hop_is_refused(text: str) -> None:
         hops.read(text)
 
 
+def test_a_name_that_idna_does_not_allow_is_told_with_its_reason() -> None:
+    """UTS 46 names the character."""
+    with pytest.raises(ValueError, match=r"^'m\u00fcnchen_\.example' is not a domain name: Codepoint"):
+        hops.read("m\u00fcnchen_.example")
+
+
 @given(st.text(max_size=300))
 def test_any_text_is_a_next_hop_or_a_value_error(text: str) -> None:
     """Reading gives a host that can be asked for, or a ValueError."""
