@@ -86,7 +86,7 @@ class StubResolver:
             self._look_up(host, AAAA, lambda record: ip_address(record.address)),
         )
         return Records(
-            name=six.name if six.values and not four.values else four.name,
+            name=four.name if four.values else six.name,
             values=four.values + six.values,
             secure=four.secure and six.secure,
             seconds=min(four.seconds, six.seconds),
