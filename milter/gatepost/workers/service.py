@@ -34,7 +34,6 @@ class Service:
         self._channel.bind(f"{self._folder.name}/notify")
         self._channel.setblocking(False)
         self._started = 0.0
-        self._ready_since = 0.0
         self._heard = 0.0
         self._wait = 0.0
 
@@ -61,7 +60,7 @@ class Service:
         for state in self._drain():
             self._heard = time.monotonic()
             if not self.ready and b"READY=1" in state.split(b"\n"):
-                self.ready, self._ready_since = True, self._heard
+                self.ready = True
 
     def _drain(self) -> list[bytes]:
         states = []
@@ -91,15 +90,14 @@ class Service:
             self.process.kill()
             self.process.wait()
 
-    def bury(self, first: float, settled: float, seldom: float) -> float:
+    def bury(self, first: float, seldom: float) -> float:
         """
         Note that the process is gone; give the seconds until the next is due.
 
-        It is `first`, and twice as long as last time where the process was never ready or lived, ready, for less
-        than `settled` seconds, but never more than `seldom`.
+        It is `first`, and twice as long as last time where the process was never ready, but no more than `seldom`.
         """
-        lived = self.ready and time.monotonic() - self._ready_since > settled
-        self._wait = first if lived else min(max(self._wait * 2, first), seldom)
+        self.read()
+        self._wait = first if self.ready else min(max(self._wait * 2, first), seldom)
         self.process, self.ready = None, False
         self.due = time.monotonic() + self._wait
         return self._wait

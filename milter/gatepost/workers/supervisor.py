@@ -3,7 +3,8 @@ The supervisor behind `gatepost run`: starts the site's services, replaces one t
 
 Each service is a process of its own, started as `gatepost run NAME`; under systemd each has a unit instead and
 the supervisor is not used. The milter starts last and stops first, so it never works without the key worker.
-A service that keeps dying, or does not start, is started again ever more seldom, and never given up.
+A service that dies before it is ready is started again ever more seldom, and never given up; one that was ready is
+started again soon, so that what kills it now and then costs others no more than a moment.
 """
 
 import select
@@ -20,8 +21,7 @@ from gatepost.workers.service import Service
 _HANGS_AFTER = 60.0  # seconds without a sign of life
 _START_SECONDS = 60.0
 _STOP_SECONDS = 30.0
-_RESTART_AFTER = 1.0  # seconds before a dead service is started again, doubled each time it lives for less than
-_SETTLED = 2.0  # seconds
+_RESTART_AFTER = 1.0  # seconds before a dead service is started again, doubled each time it is not ready before
 _SELDOM = 30.0  # seconds at most before it is started again
 _TURN = 0.2  # seconds
 
@@ -85,7 +85,7 @@ class Supervisor:
             service.kill()
             code = service.ended()
         if code is not None:
-            wait = service.bury(_RESTART_AFTER, _SETTLED, _SELDOM)
+            wait = service.bury(_RESTART_AFTER, _SELDOM)
             logger.error("a service died and is started again", service=service.name, code=code, seconds=wait)
 
     def _stop_all(self) -> None:

@@ -1,0 +1,37 @@
+"""A service that died is started again, soon or later."""
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gatepost.workers.service import Service
+
+
+@pytest.fixture
+def service() -> Iterator[Service]:
+    made = Service("milter", Path("gatepost.toml"), 60)
+    yield made
+    made._channel.close()
+
+
+def _is_ready(service: Service) -> None:
+    """Tell what a service tells when it is ready, and die before anybody has read it."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told:
+        told.sendto(b"READY=1", f"{service._folder.name}/notify")
+
+
+def test_one_that_is_never_ready_waits_ever_longer(service: Service) -> None:
+    """What cannot start is tried again, at longer and longer intervals."""
+    assert [service.bury(1, 30) for _ in range(7)] == [1, 2, 4, 8, 16, 30, 30]
+
+
+def test_one_that_was_ready_is_started_soon(service: Service) -> None:
+    """Whatever killed it, and however often: who needs it waits no longer than the first time."""
+    for _ in range(3):
+        service.bury(1, 30)
+    for _ in range(3):
+        _is_ready(service)
+        assert service.bury(1, 30) == 1
+    assert service.bury(1, 30) == 2
