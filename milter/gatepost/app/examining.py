@@ -35,6 +35,7 @@ def examine(settings: Settings) -> list[Finding]:
         *doctor.folder_checks(folders),
         *doctor.service_checks(services),
         doctor.policy_check(settings.policy.socket),
+        *doctor.report_checks(reports=settings.policy.tlsrpt),
         *resolver_checks(settings.dns.resolvers, lambda: _validates(settings), _queue_directory(directory)),
         *checks.postfix_checks(directory, gate(settings), site_of(settings)),
         *alias_checks(directory, settings.gateway.aliases, settings.gateway.internal_domains),

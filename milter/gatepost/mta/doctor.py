@@ -23,6 +23,7 @@ from gatepost.transport import netstring
 from gatepost.transport.netstring import NetstringError
 
 _OLDEST_POSTFIX = (3, 4)  # smtpd_tls_chain_files
+_OLDEST_FOR_REPORTS = (3, 10)
 _OLDEST_GPG = (2, 2, 8)  # refuses messages without integrity protection
 _OLDEST_PYMILTER = (1, 0, 5)
 _OLDEST_PYTHON = (3, 11)
@@ -136,6 +137,23 @@ def policy_check(spelled: str) -> Finding:
         remedy = "start `gatepost run policy` again: until it answers, mail that needs TLS is put off"
         return fail(f"{what} not: {error}", remedy)
     return ok(what)
+
+
+def report_checks(*, reports: bool) -> Iterator[Finding]:
+    """Check that Postfix knows what `[policy] tlsrpt` adds to a policy; `reports` tells whether that is set."""
+    try:
+        found = postconf.version() if reports else ""
+    except ConfigError:  # another check says so
+        found = ""
+    if not found:
+        return
+    if tuple(int(number) for number in re.findall(r"\d+", found)) >= _OLDEST_FOR_REPORTS:
+        yield ok(f"Postfix {found} takes what [policy] tlsrpt adds")
+    else:
+        yield fail(
+            f"Postfix {found} does not know what [policy] tlsrpt adds, and defers what MTA-STS assures",
+            "set tlsrpt = false in [policy], or install Postfix 3.10 or later",
+        )
 
 
 def _connect(address: str, service: str) -> None:

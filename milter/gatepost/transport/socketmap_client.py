@@ -134,6 +134,7 @@ class AskedHop:
     def _received(self) -> Capability:
         if self._connection is None:
             self._connection = self._client.sent(_question(self._hop))
+            self._deadline = time.monotonic() + self._client.seconds  # it goes out only now
         text = _read(self._connection, self._deadline, self._client.seconds)
         answer = _capability(text, self._hop)
         self._client.give_back(self._connection)

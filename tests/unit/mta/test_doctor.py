@@ -179,6 +179,19 @@ def test_services(tmp_path: Path, make: Callable[[Path], tuple[socket.socket, st
         assert found.status is Status.OK
 
 
+@pytest.mark.parametrize(
+    ("version", "status"), [("3.9.14", Status.FAIL), ("3.10.0", Status.OK), ("3.11-20260101", Status.OK)]
+)
+def test_reports_need_a_postfix_that_knows_them(
+    version: str, status: Status, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An older Postfix takes the attributes of RFC 8460 for a mistake, and defers the mail."""
+    monkeypatch.setattr(postconf, "version", lambda: version)
+
+    assert [one.status for one in doctor.report_checks(reports=True)] == [status]
+    assert list(doctor.report_checks(reports=False)) == []
+
+
 class TestPolicyService:
     def answering(self, folder: Path, answer: bytes) -> str:
         """Serve one client at a socket, whatever it asks; gives the socket as the settings spell it."""

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from gatepost.transport import socketmap_client
 from gatepost.transport.capability import Capability
 from gatepost.transport.netstring import NetstringError, encoded, take
 from gatepost.transport.socketmap_client import PolicyClient
@@ -248,6 +249,20 @@ def test_answer_that_waited_for_its_reader(serve: Callable[[Handler], Service], 
         assert time.monotonic() < deadline
     while not _readable(pending._connection):
         assert time.monotonic() < deadline
+    pending._deadline = 0.0
+    assert pending.wait() == assured("p.test")
+    client.close()
+
+
+def test_question_that_goes_out_late(
+    serve: Callable[[Handler], Service], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where too many are under way, the time for an answer begins when the question is sent at last."""
+    monkeypatch.setattr(socketmap_client, "_MOST_BEGUN", 0)
+    service = serve(well)
+    client = PolicyClient(tmp_path / "s", 60)
+    pending = client.begin("p.test")
+    assert service.questions == []
     pending._deadline = 0.0
     assert pending.wait() == assured("p.test")
     client.close()
