@@ -38,7 +38,17 @@ GUARDS = {
     ),
     "crypto": ("guard", "seal", "packets", "cms", "pgpmime"),
     "message": ("direction",),
-    "transport": ("dane", "dns", "hop", "mx", "target"),
+    "transport": (
+        "assurance",
+        "dane",
+        "discovery",
+        "dns",
+        "hop",
+        "kept_discoveries",
+        "mx",
+        "policy_line",
+        "target",
+    ),
 }
 TESTS = {  # by room
     "decision": ("tests/unit/decision", "tests/unit/gateway/test_gateway.py"),

@@ -86,9 +86,8 @@ def _covers(wider: str, name: str) -> bool:
 
     `.domain` is taken for one label below it: the narrower reading of tls_wildcard_matches_multiple_labels.
     """
-    return wider == name or (
-        wider.startswith(".") and name.partition(".")[1:] == (".", wider[1:]) and name[0] != "."
-    )
+    parent = name.partition(".")[2]
+    return wider == name or (parent != "" and wider == f".{parent}")
 
 
 def _spelled_out(line: PolicyLine, hop: str) -> PolicyLine:

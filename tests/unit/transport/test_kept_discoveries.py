@@ -148,6 +148,7 @@ def run(live: Live, store: Store, *, refresh: bool = False) -> Discovery:
         cache = KeptDiscoverer(live, store)
         found = await (cache.refresh if refresh else cache.discover)("p.test")
         await asyncio.gather(*cache._writings)
+        assert not cache._writings, "what has been written is not remembered"
         return found
 
     return asyncio.run(ask())

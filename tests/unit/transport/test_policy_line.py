@@ -119,6 +119,7 @@ def verify(*names: str, authorities: str = "") -> PolicyLine:
         ([verify(".p.test"), verify("nexthop", "dot-nexthop")], verify(".p.test")),
         ([verify("MX.p.test"), verify("mx.P.test", "b.test")], verify("mx.p.test")),
         ([verify("a.b.p.test"), verify(".p.test")], None),
+        ([verify("mailhost"), verify(".")], None),
         ([verify("a.test"), verify("b.test")], None),
         ([verify("a.test"), verify("a.test", authorities="/ca.pem")], None),
         ([verify("a.test"), PolicyLine("fingerprint", DIGESTS[:1])], None),
