@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -16,6 +17,7 @@ from lab.host import Host, HostPostfix, may_mount
 from lab.letter import letter, pgp_mime
 from lab.place import free_port, short_folder
 from lab.sink import Sink
+from lab.wait import until
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
 
@@ -49,7 +51,8 @@ def place() -> Iterator[Place]:
         host.gatepost("init", "/etc/gatepost", "--domain", "hosp.test", "--hostname", "gw.hosp.test")
         ports = f'reinject = "127.0.0.1:{free_port()}"\nreinject_tls = "127.0.0.1:{free_port()}"\n'
         listener = 'outside_listeners = ["outside"]\n'
-        host.run("tee", "-a", "/etc/gatepost/gatepost.toml", data=(ports + listener).encode())
+        dns = f'[dns]\nresolvers = ["127.0.0.1#{free_port()}"]\n'  # nobody is there
+        host.run("tee", "-a", "/etc/gatepost/gatepost.toml", data=(ports + listener + dns).encode())
         routes = {"hosp.test": inside.port, "plain.test": outside.port}
         aliases = folder / "aliases"
         aliases.write_text("desk@hosp.test desk@plain.test\n")
@@ -123,6 +126,23 @@ def test_postfix_reaches_the_sockets(place: Place) -> None:
     for one in [*sockets, "/run/gatepost-keys/keys.sock"]:
         refused = place.host.run("runuser", "-u", "nobody", "--", *command, one, check=False)
         assert "PermissionError" in refused.stderr
+
+
+def test_the_milter_asks_the_policy_service(place: Place) -> None:
+    """The milter's user reaches the policy service, whose own user writes the cache that all hosts share."""
+    ask = (
+        "import sys; from pathlib import Path; from gatepost.transport.socketmap_client import PolicyClient\n"
+        "print(PolicyClient(Path(sys.argv[1]), 60).begin('plain.test').wait().steps)"
+    )
+    as_milter = ["setpriv", "--reuid=gatepost", "--regid=gatepost", "--init-groups"]
+    said = place.host.run(*as_milter, sys.executable, "-c", ask, "/run/gatepost-policy/policy.sock").stdout
+    assert "the mail hosts of plain.test: " in said
+
+    def kept() -> str:
+        look = "import sqlite3,sys; print(*sqlite3.connect(sys.argv[1]).execute('SELECT hop FROM discovery'))"
+        return place.host.run(*as_milter, "python3", "-c", look, f"{_STATE}/gatepost.db").stdout
+
+    until(lambda: "plain.test" in kept(), 60, lambda: f"kept is {kept()}")
 
 
 def test_what_root_writes_stays_the_services(place: Place) -> None:
