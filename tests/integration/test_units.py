@@ -14,7 +14,12 @@ from gatepost import systemd as package
 pytestmark = pytest.mark.real
 
 FOLDER = Path(str(package.__file__)).parent
-SERVICES = ["gatepost-keys.service", "gatepost-milter.service", "gatepost-policy.service"]
+SERVICES = [
+    "gatepost-keys.service",
+    "gatepost-milter.service",
+    "gatepost-policy.service",
+    "gatepost-deliveries.service",
+]
 STRICT = [
     "NoNewPrivileges=yes",
     "CapabilityBoundingSet=",
@@ -53,7 +58,9 @@ class TestUnits:
 
         assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
-    @pytest.mark.parametrize(("service", "most"), [(SERVICES[0], 0.8), (SERVICES[1], 1.5), (SERVICES[2], 1.5)])
+    @pytest.mark.parametrize(
+        ("service", "most"), [(SERVICES[0], 0.8), (SERVICES[1], 1.5), (SERVICES[2], 1.5), (SERVICES[3], 1.0)]
+    )
     def test_exposure_is_low(self, units: Path, service: str, most: float) -> None:
         """
         The score that systemd gives for what a service could do stays low; the key worker's is the lowest.
@@ -105,4 +112,7 @@ class TestUnits:
 
         assert done.returncode == 0, done.stderr
         passwd = (tmp_path / "etc" / "passwd").read_text()
-        assert all(f"{user}:" in passwd for user in ("gatepost", "gatepost-keys", "gatepost-policy"))
+        assert all(
+            f"{user}:" in passwd
+            for user in ("gatepost", "gatepost-keys", "gatepost-policy", "gatepost-deliveries")
+        )

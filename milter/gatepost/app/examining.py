@@ -12,6 +12,7 @@ from gatepost.mta import doctor, finding
 from gatepost.mta.finding import Finding
 from gatepost.mta.postfix import checks, postconf
 from gatepost.mta.postfix.alias_checks import alias_checks
+from gatepost.mta.postfix.log_checks import log_checks
 from gatepost.mta.resolver_checks import resolver_checks
 from gatepost.settings import Settings
 from gatepost.transport.dns import StubResolver
@@ -38,6 +39,7 @@ def examine(settings: Settings) -> list[Finding]:
         *doctor.report_checks(reports=settings.policy.tlsrpt),
         *resolver_checks(settings.dns.resolvers, lambda: _validates(settings), _queue_directory(directory)),
         *checks.postfix_checks(directory, gate(settings), site_of(settings)),
+        *log_checks(directory, settings.postfix.log),
         *alias_checks(directory, settings.gateway.aliases, settings.gateway.internal_domains),
         *doctor.host_checks(settings.openpgp.gpg, settings.gateway.max_sessions),
     ]

@@ -26,7 +26,7 @@ from gatepost.vault.blobs import directory_of
 SYSTEM = Path("/etc/gatepost")
 SETTINGS = "gatepost.toml"
 _FOLDERS = {"spool": 0o700, "vault": 0o700, "state": 0o700, "run": 0o755, "rules": 0o755, "secrets": 0o755}
-_USERS = ("gatepost", "gatepost-keys", "gatepost-policy")  # the first is the milter's
+_USERS = ("gatepost", "gatepost-keys", "gatepost-policy", "gatepost-deliveries")  # the first is the milter's
 _ALONE = 0o700
 _SHARED = 0o2770  # what a service makes there belongs to the group, whoever made it
 

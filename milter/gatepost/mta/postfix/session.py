@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gatepost.errors import ConfigError
-from gatepost.mta.postfix import changes, files, ports, reach
+from gatepost.mta.postfix import changes, files, log_checks, ports, reach
 from gatepost.mta.postfix.files import FileChange
 from gatepost.mta.postfix.gate import Gate, fingerprint
 from gatepost.mta.postfix.marks import BEGIN, END, lines_of
@@ -109,7 +109,16 @@ class SetupSession:
         gate = self._with_free_listeners()
         ordered, setup = changes.to_apply(self.directory, gate)
         ordered.append(self._site_change(gate))
-        return Report(tuple(ordered), setup.notes, self.directory), ordered
+        return Report(tuple(ordered), (*setup.notes, *self._log_note()), self.directory), ordered
+
+    def _log_note(self) -> list[str]:
+        """Tell which log could be followed, where none is named."""
+        site = tomllib.loads(files.read(self.site_file) or "")
+        if site.get("postfix", {}).get("log") or not (place := log_checks.where(self.directory)):
+            return []
+        return [
+            f'Postfix logs to {place}: with log = "{place}" under [postfix] `gatepost why` tells how copies went'
+        ]
 
     def _with_free_listeners(self) -> Gate:
         wanted = self.gate.listeners
