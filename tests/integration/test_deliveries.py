@@ -22,9 +22,8 @@ pytestmark = pytest.mark.real
 def town() -> Iterator[Town]:
     """Give a town whose Gatepost follows Postfix's log and tells of every delay."""
     with short_folder() as folder, ExitStack() as stack:
-        log = folder / "p" / "maillog"
-        settings = {"postfix.log": str(log), "gateway.deferral_minutes": 0}
-        built = build(folder, stack, settings=settings)
+        log = str(folder / "p" / "maillog")
+        built = build(folder, stack, settings={"postfix.log": log, "gateway.deferral_minutes": 0})
         stack.enter_context(built.postfix)
         stack.callback(built.site.stop)
         built.site.start()
