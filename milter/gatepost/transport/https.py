@@ -151,10 +151,7 @@ def _get(connection: _Connection, path: str, most: int) -> bytes:
         connection.request("GET", path, headers=_FIELDS, preload_content=False, decode_content=False)
         with contextlib.closing(connection.getresponse()) as response:
             _check(response)
-            body = _body(response, most)
-        if connection.deadline.passed:
-            raise TimeoutError  # the body may have ended because the connection was cut off
-        return body
+            return _body(response, most)
 
 
 def _check(response: BaseHTTPResponse) -> None:

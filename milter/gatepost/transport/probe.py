@@ -17,7 +17,6 @@ from gatepost.transport.resolver import IpAddress
 _MOST_ADDRESSES = 4
 _MOST_LINE = 4096  # octets; RFC 5321 section 4.5.3.1.5 allows 512
 _MOST_LINES = 100
-_MOST_HANDSHAKE = 256 << 10  # octets
 _CODE = 3
 
 # The verify codes of OpenSSL (X509_V_ERR_...) that an admin may want told apart.
@@ -167,19 +166,15 @@ async def _exchange(
     reader: asyncio.StreamReader,
     writer: asyncio.StreamWriter,
 ) -> None:
-    """Carry the handshake over the streams; raises SSLError where it fails."""
-    received = 0
-    while received < _MOST_HANDSHAKE:
+    """Carry the handshake over the streams, within what OpenSSL takes; raises SSLError where it fails."""
+    while True:
         try:
             tls.do_handshake()
         except ssl.SSLWantReadError:
             writer.write(outgoing.read())
             octets = await reader.read(_MOST_LINE)
-            received += len(octets)
             incoming.write(octets)
             if not octets:
                 incoming.write_eof()
         else:
-            writer.write(outgoing.read())
             return
-    raise _EndedError(f"its handshake has more than {_MOST_HANDSHAKE} octets")
