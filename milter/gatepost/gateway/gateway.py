@@ -141,7 +141,7 @@ class Gateway:
         if uncut:
             facts = tuple(replace(one, thread=True) for one in facts)
         known = [
-            self._with_rungs(one, survey.hops, budget)
+            self._with_rungs(one, view, survey.hops, budget)
             if one.direction is Direction.OUT and (uncut or one.recipient in survey.demanded)
             else one
             for one in facts
@@ -152,9 +152,10 @@ class Gateway:
             view = replace(view, inbound=replace(view.inbound, encrypted=True))
         return engine.decide(view, known, self._rules, self._ladders, self._no_rung)
 
-    def _with_rungs(self, facts: RecipientFacts, hops: NextHops, budget: Budget) -> RecipientFacts:
+    def _with_rungs(self, facts: RecipientFacts, view: View, hops: NextHops, budget: Budget) -> RecipientFacts:
         budget.tick()
-        return self._surveyor.with_rungs(facts, hops)
+        may_take_tls = engine.may_take_tls(view, facts, self._rules, self._ladders)
+        return self._surveyor.with_rungs(facts, hops if may_take_tls else None)
 
     def process(self, transaction: Transaction, survey: Survey, budget: Budget) -> Verdict:
         """Decide about one message and carry it out up to the edits of the original."""
@@ -179,7 +180,7 @@ class Gateway:
 
     def _rungs(self, survey: Survey) -> Rungs:
         facts = {one.recipient: one for one in survey.facts}
-        return lambda recipient: self._surveyor.with_rungs(facts[recipient], survey.hops).rungs
+        return lambda recipient, treatment: self._surveyor.rung(facts[recipient], treatment, survey.hops)
 
     def release(self, transaction: Transaction, budget: Budget, attempt: Attempt) -> tuple[Judgement, ...]:
         """

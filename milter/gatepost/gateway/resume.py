@@ -8,7 +8,7 @@ made now puts the message off once more. What was to go over TLS goes so even if
 at delivery the transport asks again. Those to whom the site's aliases lead only now are decided by today's rules.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from gatepost.decision.demand import PROTECTING, Treatment
@@ -18,14 +18,14 @@ from gatepost.directory.key import Key
 from gatepost.gateway.entry import Entry
 from gatepost.message.transaction import Recipient
 
-Rungs = Callable[[Recipient], Mapping[Treatment, Rung]]
+Rungs = Callable[[Recipient, Treatment], Rung | None]
 
 
 def rest_of(entry: Entry, anew: Plan, rungs: Rungs) -> Plan:
     """
     Give the stored plan with only the copies that are left to send.
 
-    `anew` is today's decision about the message; `rungs` tells what one of its recipients can take today.
+    `anew` is today's decision about the message; `rungs` tells whether a recipient can take a treatment today.
     """
     today = {one.recipient: one for one in anew.judgements}
     judgements: list[Judgement] = []
@@ -69,7 +69,7 @@ def _as_before(before: Judgement, now: Judgement, rungs: Rungs) -> Judgement | N
         return None
     if before.treatment not in PROTECTING:
         return replace(before, recipient=now.recipient)
-    rung = rungs(now.recipient).get(before.treatment)
+    rung = rungs(now.recipient, before.treatment)
     if rung is None or not (rung.usable or rung.unknown) or rung.nexthop != before.nexthop:
         return None
     today = {key.fingerprint: key for key in rung.keys}

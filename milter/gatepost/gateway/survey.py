@@ -144,14 +144,26 @@ class Surveyor:
         """Give the next hops of a message, none asked about yet."""
         return NextHops(self._capabilities, self._routes, transaction.sender)
 
-    def with_rungs(self, facts: RecipientFacts, hops: NextHops) -> RecipientFacts:
-        """Add what each treatment can do for this recipient; waits for what is said of the next hop."""
-        address = facts.recipient.address
+    def with_rungs(self, facts: RecipientFacts, hops: NextHops | None) -> RecipientFacts:
+        """
+        Add what each treatment can do for this recipient; waits for what is said of the next hop.
+
+        Without `hops` nobody is asked, and TLS is left out.
+        """
         if facts.recipient.tied:
             return replace(facts, rungs=dict.fromkeys(PROTECTING, _NO_RUNG_FOR_TIED))
-        rungs = {kind: self._to_key(kind, address) for kind in _TO_KEYS}
-        rungs[Treatment.TLS] = hops.rung(facts)
+        rungs = {kind: self._to_key(kind, facts.recipient.address) for kind in _TO_KEYS}
+        if hops is not None:
+            rungs[Treatment.TLS] = hops.rung(facts)
         return RecipientFacts(facts.recipient, facts.direction, facts.partner, facts.thread, rungs)
+
+    def rung(self, facts: RecipientFacts, treatment: Treatment, hops: NextHops) -> Rung | None:
+        """Tell what one treatment can do for this recipient; None if it is not built."""
+        if facts.recipient.tied:
+            return _NO_RUNG_FOR_TIED
+        if treatment is Treatment.TLS:
+            return hops.rung(facts)
+        return self._to_key(treatment, facts.recipient.address) if treatment in _TO_KEYS else None
 
     def _to_key(self, kind: Treatment, address: Address) -> Rung:
         refusals = []

@@ -336,6 +336,16 @@ class TestLookUps:
 
         assert world.asked == []
 
+    def test_mail_that_may_not_take_tls_makes_none(self, world: World, gateway: Build) -> None:
+        """Where no ladder names TLS, nobody is asked: not at the end of the header, nor at that of the message."""
+        world.key("keyed.test")
+
+        verdict = processed(gateway(), message("bob@keyed.test", subject="*secure* results"))
+
+        assert isinstance(verdict, Accept)
+        assert "encrypt" in world.happened
+        assert world.asked == []
+
     def test_a_message_that_never_ends_waits_for_nothing(self, world: World, gateway: Build) -> None:
         """An aborted message leaves its questions behind: nobody waits for them."""
         world.capabilities["dane.test"] = None  # type: ignore[assignment] # to wait for it would fail

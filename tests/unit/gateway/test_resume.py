@@ -44,7 +44,7 @@ def rungs(
 
 
 def rest(stored: Entry, anew: Plan, can: Mapping[Treatment, Rung] | None = None) -> Plan:
-    return rest_of(stored, anew, lambda _recipient: rungs() if can is None else can)
+    return rest_of(stored, anew, lambda _recipient, treatment: (rungs() if can is None else can).get(treatment))
 
 
 def treatments(plan: Plan) -> dict[Recipient, Treatment]:

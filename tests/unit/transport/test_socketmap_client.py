@@ -259,7 +259,12 @@ def test_question_that_goes_out_late(
 ) -> None:
     """Where too many are under way, the time for an answer begins when the question is sent at last."""
     monkeypatch.setattr(socketmap_client, "_MOST_BEGUN", 0)
-    service = serve(well)
+
+    def slowly(connection: socket.socket, hop: str) -> bool:
+        time.sleep(0.3)
+        return well(connection, hop)
+
+    service = serve(slowly)
     client = PolicyClient(tmp_path / "s", 60)
     pending = client.begin("p.test")
     assert service.questions == []
