@@ -4,15 +4,17 @@ A confidential message, and what is told of it by others than Gatepost: where it
 Each holds a word that no other message holds. Its rule demands the treatment `tls`.
 """
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from lab.client import Outcome
-from lab.internet import CONFIDENTIAL, OWN, Internet
+from lab.internet import CONFIDENTIAL, OWN, STOPPED, Internet
 from lab.letter import canary, letter
 from lab.mail_host import Arrival
 from lab.wait import until
 
-_PATIENCE = 60.0
+_PATIENCE = 40.0
 
 
 class Confidential:
@@ -39,9 +41,9 @@ class Confidential:
     def arrived_encrypted(self) -> Arrival:
         """Wait until it came encrypted by OpenPGP, so that only its recipient can read it."""
         arrival = self._came()
+        self.check_unread()
         if self.word in arrival.message.data or self.word not in self._net.gpg.decrypt(arrival.message.data).data:
             raise AssertionError(f"it came otherwise than encrypted: {arrival.message.data!r}")
-        self.check_unread()
         return arrival
 
     def _came(self) -> Arrival:
@@ -52,21 +54,18 @@ class Confidential:
         return came()[-1]
 
     def deferred(self) -> str:
-        """Wait until Postfix has put it off, and give the reason; it went nowhere, and nobody read it."""
-        reasons = self._net.reasons
-        until(lambda: reasons(self.recipient), _PATIENCE, lambda: f"{self._described()} is put off")
-        self.check_went_nowhere()
-        return reasons(self.recipient)[0]
+        """
+        Wait until Postfix has tried to deliver it and put it off, and give the reason.
 
-    def held(self) -> str:
-        """Give why it is held in quarantine; it went nowhere, and nobody read it."""
-        if not self.outcome.ok:
-            raise AssertionError(f"{self._described()} was not taken: {self.outcome}")
-        for row in self._net.site.json("quarantine", "list")["held"]:
-            if self.recipient in row["recipients"]:
-                self.check_went_nowhere()
-                return str(row["cause"])
-        raise AssertionError(f"{self._described()} is not held")
+        It went nowhere, and nobody read it.
+        """
+
+        def reasons() -> list[str]:
+            return [reason for reason in self._net.reasons(self.recipient) if reason != STOPPED]
+
+        until(reasons, _PATIENCE, lambda: f"{self._described()} is put off")
+        self.check_went_nowhere()
+        return reasons()[0]
 
     def put_off(self) -> str:
         """Give the temporary reply that its sender got; it went nowhere, and nobody read it."""
@@ -95,9 +94,38 @@ class Confidential:
         return f"mail to {self.recipient}, answered {self.outcome}; {self._net.postfix.queue()} is queued;\n{log}"
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """
+    What Gatepost says of confidential mail to several domains, and the mail.
+
+    `plans` (from `explain`), `messages` and `held` (with their causes, from `quarantine list`) are found by
+    recipient, `checks` (from `tls check`) by domain.
+    """
+
+    plans: Mapping[str, Mapping[str, Any]]
+    checks: Mapping[str, Mapping[str, Any]]
+    messages: Mapping[str, Confidential]
+    held: Mapping[str, str]
+
+
+def told(net: Internet, recipients: Sequence[str]) -> Told:
+    """Send a confidential message to each recipient, and ask Gatepost about each and about its domain."""
+    messages = {recipient: Confidential(net, recipient) for recipient in recipients}
+    domains = sorted({recipient.rpartition("@")[2] for recipient in recipients})
+    commands = [_explain(recipients), ["quarantine", "list"], *(["tls", "check", domain] for domain in domains)]
+    plan, quarantine, *checks = net.site.json_each(*commands)
+    held = {recipient: row["cause"] for row in quarantine["held"] for recipient in row["recipients"]}
+    plans = {one["address"]: one for one in plan["recipients"]}
+    return Told(plans, dict(zip(domains, checks, strict=True)), messages, held)
+
+
 def explained(net: Internet, *recipients: str) -> list[dict[str, Any]]:
     """Give what `explain` says of a confidential message to these recipients, one after another."""
-    addressed = [part for recipient in recipients for part in ("--to", recipient)]
-    plan = net.site.json("explain", "--from", f"sue@{OWN}", *addressed, "--subject", CONFIDENTIAL)
-    found: list[dict[str, Any]] = plan["recipients"]
+    found: list[dict[str, Any]] = net.site.json(*_explain(recipients))["recipients"]
     return found
+
+
+def _explain(recipients: Sequence[str]) -> list[str]:
+    addressed = [part for recipient in recipients for part in ("--to", recipient)]
+    return ["explain", "--from", f"sue@{OWN}", *addressed, "--subject", CONFIDENTIAL]

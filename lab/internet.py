@@ -12,6 +12,9 @@ Domains are made by tests, below test. (signed), bogus.test. and insecure.test.;
 `publish`. The addresses look public; there is no way out.
 """
 
+import contextlib
+import re
+import sqlite3
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -34,6 +37,7 @@ from lab.wire import Wire
 OWN = "hosp.test"
 GATEWAY, EVIL, WEB, PRIVATE_WEB = "11.25.0.1", "11.25.66.1", "11.25.4.1", "10.25.4.1"
 CONFIDENTIAL = "confidential"
+STOPPED = "deferred transport"  # what Postfix says of mail in the queue while delivery is stopped
 _RULE = f"""\
 [[rule]]
 name = "confidential"
@@ -114,6 +118,10 @@ class Internet:
         policy = "\r\n".join(lines) if text is None else text
         put_site(self.policies.file, name, certificate or self.authority.issue(name), how, policy)
 
+    def introduce(self, *addresses: str) -> None:
+        """Let these outsiders have OpenPGP keys, which the site knows."""
+        self.site.gatepost("key", "import", self.gpg.export_to(self.folder / "theirs.asc", *addresses))
+
     def publish(self) -> None:
         """Let everybody see the names as they are now."""
         self.resolver.publish()
@@ -135,6 +143,31 @@ class Internet:
             for entry in message["recipients"]
             if entry["address"] == recipient and entry.get("delay_reason")
         ]
+
+    def complaints(self, host: str) -> str:
+        """Give all that Postfix logged of why it does not believe a mail host's certificate."""
+        return "\n".join(
+            re.findall(rf"certificate verification failed for {re.escape(host)}\[.*", self.postfix.log())
+        )
+
+    @contextmanager
+    def delivery_stopped(self) -> Iterator[None]:
+        """Let mail that is to go by assured TLS wait in Postfix's queue; then try all of it at once."""
+        self.postfix.set(defer_transports="gatepost-tls")
+        self.postfix.reload()
+        try:
+            yield
+        finally:
+            self.postfix.set(defer_transports="")
+            self.postfix.reload()
+            self.postfix.flush()
+
+    def forget_discoveries(self) -> None:
+        """Let the site look everything up anew, as if all that it knows of DNS were over; kept policies stay."""
+        self.site.stop()
+        with contextlib.closing(sqlite3.connect(self.site.folder / "gatepost.db")) as database, database:
+            database.execute("DELETE FROM discovery")
+        self.site.start()
 
     def forget(self, recipient: str) -> None:
         """Delete what the queue holds for a recipient."""

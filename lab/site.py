@@ -24,6 +24,18 @@ from lab.place import free_port, note
 from lab.postfix import Postfix
 from lab.wait import until
 
+# Runs the command line for each of the argument lists that it reads, and prints what each printed.
+_EACH = """
+import contextlib, io, json, sys
+from gatepost.__main__ import main
+said = []
+for arguments in json.load(sys.stdin):
+    sys.argv = ["gatepost", *arguments]
+    said.append(io.StringIO())
+    with contextlib.redirect_stdout(said[-1]), contextlib.suppress(SystemExit):
+        main()
+print(json.dumps([one.getvalue() for one in said]))
+"""
 Setting = str | bool | int | float | Sequence[str]
 
 
@@ -89,6 +101,15 @@ class GatepostSite:
     def json(self, *arguments: str | Path) -> Any:  # noqa: ANN401 - each command documents its own shape
         """Run a command with `--json` and give what it printed."""
         return json.loads(self.gatepost("--json", *arguments).stdout)
+
+    def json_each(self, *commands: Sequence[str]) -> list[Any]:
+        """Run many commands with `--json`, one after another in one process, and give what each printed."""
+        command = command_in(self.postfix.within, [sys.executable, "-c", _EACH])
+        given = json.dumps([["-c", str(self.config), "--json", *one] for one in commands])
+        done = subprocess.run(command, input=given, capture_output=True, text=True, check=False, timeout=300)
+        if done.returncode:
+            raise RuntimeError(f"gatepost {commands}: exit {done.returncode}\n{done.stderr}")
+        return [json.loads(said) for said in json.loads(done.stdout)]
 
     # -- life ---------------------------------------------------------------------------------------------
 
