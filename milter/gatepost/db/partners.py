@@ -10,10 +10,24 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Row, bindparam, delete, insert, literal_column, select, union, update
+from sqlalchemy import (
+    CompoundSelect,
+    Row,
+    Text,
+    bindparam,
+    delete,
+    insert,
+    literal_column,
+    select,
+    union,
+    union_all,
+    update,
+)
 
 from gatepost.db.cache import Cache
+from gatepost.db.direct import DirectReader
 from gatepost.db.engine import Database
+from gatepost.db.statement import Statement
 from gatepost.db.tables import partner, partner_domain
 from gatepost.directory.partner import Partner, patterns
 from gatepost.directory.partner_rules import check_partner, columns_of
@@ -23,6 +37,16 @@ from gatepost.message.address import Address, parent_domains
 _BATCH = 10_000
 _PAGE = 1000
 _BY_PATTERN = select(partner).where(partner.c.pattern.in_(bindparam("patterns", expanding=True)))
+_WIDTH = 8
+_NO_DOMAIN = "["  # stands in no domain
+_ANY_AT_NEXTHOP: CompoundSelect[Any] = union_all(
+    select(literal_column("1")).where(
+        partner.c.nexthop == bindparam("nexthop"), partner.c.nexthop != literal_column("''")
+    ),
+    select(literal_column("1")).where(
+        partner_domain.in_([bindparam(f"domain{number}", type_=Text) for number in range(_WIDTH)])
+    ),
+)
 _BY_NEXTHOP = union(  # not OR, which a planner may answer by reading the whole table
     select(partner).where(partner.c.nexthop == bindparam("nexthop"), partner.c.nexthop != literal_column("''")),
     select(partner).where(partner_domain.in_(bindparam("domains", expanding=True))),
@@ -34,6 +58,8 @@ class SqlPartners:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._reader = DirectReader(database)
+        self._any_at_nexthop = Statement(_ANY_AT_NEXTHOP, database.reader.dialect)
         self._cached: Cache[tuple[str, ...], Partner | None] = Cache(self._best)
         self._cached_nexthop: Cache[str, tuple[Partner, ...]] = Cache(self._at_nexthop)
 
@@ -58,12 +84,23 @@ class SqlPartners:
     def _at_nexthop(self, nexthop: str) -> tuple[Partner, ...]:
         domain = "" if nexthop.startswith("[") else nexthop.partition(":")[0]
         own = (domain, *(f".{parent}" for parent in (domain, *parent_domains(domain)))) if domain else ()
+        if not self._any_rows(nexthop, own):
+            return ()
         with self._database.reading() as connection:
             rows = connection.execute(_BY_NEXTHOP, {"nexthop": nexthop, "domains": own}).all()
         best = next((pattern for pattern in own if any(row.pattern == pattern for row in rows)), None)
         return tuple(
             _usable(row) for row in rows if row.nexthop == nexthop or row.pattern == best or "@" in row.pattern
         )
+
+    def _any_rows(self, nexthop: str, domains: Sequence[str]) -> bool:
+        """Tell, at little cost, whether there may be rows; for most next hops there are none."""
+        if len(domains) > _WIDTH:
+            return True
+        padded = (*domains, *[_NO_DOMAIN] * (_WIDTH - len(domains)))
+        values = {"nexthop": nexthop, **{f"domain{number}": one for number, one in enumerate(padded)}}
+        statement = self._any_at_nexthop
+        return self._reader.first(statement.sql, statement.parameters(values)) is not None
 
 
 class PartnerTable:

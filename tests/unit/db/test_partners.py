@@ -232,6 +232,10 @@ class TestCache:
         ("a.b.test", {"a.b.test", "bob@a.b.test"}),
         ("A.b.test:25", {"a.b.test", "bob@a.b.test"}),
         ("c.b.test", {".b.test"}),
+        ("4.3.2.1.c.b.test", {".b.test"}),
+        ("5.4.3.2.1.c.b.test", {".b.test"}),
+        ("9.8.7.6.5.4.3.2.1.b.test", {".b.test"}),
+        ("elsewhere.example", set()),
         ("[relay.test]", {"x.test", "y.test"}),
         ("[relay.test]:25", set()),
         ("relay.test", {".test"}),
@@ -355,8 +359,11 @@ def _look_at_find(plans: Callable[..., str]) -> None:
 
 
 def _look_at_find_nexthop(plans: Callable[..., str]) -> None:
-    plan = plans(partners._BY_NEXTHOP, nexthop="a.test", domains=["a.test", ".a.test"])
-
-    assert re.search(r"partner_nexthop \(nexthop=\?\)|using partner_nexthop on|on partner_nexthop ", plan)
-    assert re.search(r"partner_domain \(<expr>=\?\)|using partner_domain on|on partner_domain ", plan)
-    assert not re.search("SCAN partner|Seq Scan", plan)
+    asked_first = {f"domain{number}": f".{number}.test" for number in range(8)}
+    for plan in (
+        plans(partners._BY_NEXTHOP, nexthop="a.test", domains=["a.test", ".a.test"]),
+        plans(partners._ANY_AT_NEXTHOP, nexthop="a.test", **asked_first),
+    ):
+        assert re.search(r"partner_nexthop \(nexthop=\?\)|using partner_nexthop on|on partner_nexthop ", plan)
+        assert re.search(r"partner_domain \(<expr>=\?\)|using partner_domain on|on partner_domain ", plan)
+        assert not re.search("SCAN partner|Seq Scan", plan)
