@@ -15,6 +15,7 @@ from gatepost.db.discoveries import SqlDiscoveries
 from gatepost.db.engine import Database
 from gatepost.settings import Settings
 from gatepost.settings.model import Dns, Gateway
+from gatepost.transport import kept_discoveries
 from gatepost.transport.capability import Capability, Discovery
 
 RECORDS = {
@@ -34,6 +35,12 @@ def answer(query: dns.message.Message, by_tcp: bool) -> bytes:
         authority=() if found else ("test. 300 IN SOA ns.test. admin.test. 1 1 1 1 300",),
         vouched=True,
     ).to_wire()
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a slow machine's database answer."""
+    monkeypatch.setattr(kept_discoveries, "_STORE_SECONDS", 60)
 
 
 @pytest.fixture
