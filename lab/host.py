@@ -3,7 +3,7 @@ A copy of this host, and in it Gatepost's services as systemd would start them, 
 
 The copy is an overlay over the host's files in a mount namespace: users, /etc and /var may be changed in it as an
 installation changes them, and nothing of that outlives it. Network and process numbers are the host's. It needs
-root and the right to mount. Of a unit only what decides about files is followed: user, group, umask,
+root and the right to mount. Of a unit only what decides about files is followed: user, groups, umask,
 RuntimeDirectory=, StateDirectory= and LoadCredential=; its sandbox needs systemd itself.
 """
 
@@ -152,7 +152,9 @@ class Host:
         arguments = values["ExecStart"].replace("/usr/bin/gatepost", _COMMAND)
         variables = f"PATH={_PATH} CREDENTIALS_DIRECTORY={credentials}"
         script = f"umask {values['UMask']}; export {variables}; exec {arguments}"
-        who = [f"--reuid={user}", f"--regid={group}", "--init-groups", "--inh-caps=-all", "--bounding-set=-all"]
+        more = values.get("SupplementaryGroups", "").split()
+        groups = f"--groups={','.join([group, *more])}" if more else "--init-groups"
+        who = [f"--reuid={user}", f"--regid={group}", groups, "--inh-caps=-all", "--bounding-set=-all"]
         return self.inside("setpriv", *who, "--no-new-privs", "--reset-env", "sh", "-c", script)
 
     def _ready(self, service: str) -> bool:

@@ -21,7 +21,7 @@ from lab.wait import until
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
 
-_SERVICES = ("keys", "policy", "milter")
+_SERVICES = ("keys", "policy", "deliveries", "milter")
 _STATE = "/var/lib/gatepost"
 
 
@@ -52,7 +52,8 @@ def place() -> Iterator[Place]:
         ports = f'reinject = "127.0.0.1:{free_port()}"\nreinject_tls = "127.0.0.1:{free_port()}"\n'
         listener = 'outside_listeners = ["outside"]\n'
         dns = f'[dns]\nresolvers = ["127.0.0.1#{free_port()}"]\n'  # nobody is there
-        host.run("tee", "-a", "/etc/gatepost/gatepost.toml", data=(ports + listener + dns).encode())
+        log = f'[postfix]\nlog = "{folder / "p" / "maillog"}"\n'
+        host.run("tee", "-a", "/etc/gatepost/gatepost.toml", data=(ports + listener + dns + log).encode())
         routes = {"hosp.test": inside.port, "plain.test": outside.port}
         aliases = folder / "aliases"
         aliases.write_text("desk@hosp.test desk@plain.test\n")
@@ -105,6 +106,23 @@ def test_mail_is_held_released_and_opened(place: Place) -> None:
     assert send(place.postfix.outside_port, Envelope.of("new@plain.test", "ann@hosp.test"), message).ok
     (came,) = place.inside.wait_for(1)
     assert "decrypted=openpgp" in came.values("Gatepost-Result")[0]
+
+
+def test_deliveries_are_recorded(place: Place) -> None:
+    """The deliveries service reads Postfix's log by its group, and writes into the database that all share."""
+    place.postfix.maillog.chmod(0o640)
+    place.host.run("chgrp", "adm", str(place.postfix.maillog))
+    keys = place.gpg.export_to(place.host.folder / "kim.asc", "Kim <kim@plain.test>")
+    place.host.gatepost("key", "import", str(keys), "--for", "kim@plain.test")
+    message = letter(b"hello\r\n", sender="ann@hosp.test", to="kim@plain.test", subject="*secure*")
+    assert send(place.postfix.inside_port, Envelope.of("ann@hosp.test", "kim@plain.test"), message).ok
+
+    def statuses() -> list[str]:
+        listed = place.host.gatepost("--json", "audit", "list", "--kind", "delivery", "--to", "kim@plain.test")
+        return [one["detail"]["status"] for one in json.loads(listed.stdout)["events"]]
+
+    until(lambda: statuses() == ["sent"], 60, lambda: f"it is recorded: {place.host.log('deliveries')}")
+    place.outside.clear()
 
 
 def test_the_milter_follows_aliases(place: Place) -> None:
@@ -197,7 +215,7 @@ def test_the_doctor_tells_what_another_user_cannot_try(place: Place) -> None:
 
 def test_secrets_are_for_nobody_else(place: Place) -> None:
     """No service's user reads a private half where it lies; systemd hands it to the key worker alone."""
-    for user in ("gatepost", "gatepost-keys", "gatepost-policy", "postfix"):
+    for user in ("gatepost", "gatepost-keys", "gatepost-policy", "gatepost-deliveries", "postfix"):
         for name in ("keys", "vault"):
             read = place.host.run("runuser", "-u", user, "--", "cat", f"/etc/gatepost/secrets/{name}", check=False)
             assert "Permission denied" in read.stderr

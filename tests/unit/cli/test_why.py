@@ -89,3 +89,33 @@ def test_nothing_known(config: str) -> None:
         invoke("-c", config, "why", "9ZZZ")
     with pytest.raises(GatepostError, match="to eve"):
         invoke("-c", config, "why", "4XYZ", "--to", "eve@x.test")
+
+
+def test_deliveries(config: str) -> None:
+    """What the log told of a recipient's copy stands with the decision, by the copy's queue ID too."""
+    writer = Writer(open_database(read(Path(config))), "gw deliveries")
+    detail = {
+        "message": "4XYZ",
+        "status": "sent",
+        "dsn": "2.0.0",
+        "relay": "mx[1.2.3.4]:25",
+        "reply": "250 \x1b[31m",
+    }
+    session = {"tls": "TLSv1.3", "cipher": "TLS_AES_256_GCM_SHA384", "peer": "Verified"}
+    common = {"kind": "delivery", "queue_id": "4ABC00", "recipient": "bob@x.test"}
+    at = 1_700_000_003.0
+    writer.post(FakeRecord(Event(at=at, **common, detail=detail | session)))  # type: ignore[arg-type]
+    writer.close()
+    other = Writer(open_database(read(Path(config))), "gw")
+    other.post(FakeRecord(Event(at=at, queue_id="4XYZ", recipient="bob@x.test", detail={"queued_as": "4ABC00"})))
+    other.close()
+
+    for name in ("4XYZ", "4ABC00"):
+        events = json.loads(invoke("-c", config, "why", name, "--to", "bob@x.test", "--json").stdout)["events"]
+        assert events[-1]["deliveries"] == [
+            {"at": "2023-11-14T22:13:23+00:00", "queue_id": "4ABC00", **detail, **session}
+        ]
+    out = invoke("-c", config, "why", "4ABC00").stdout
+    wanted = "sent over TLSv1.3 (Verified, TLS_AES_256_GCM_SHA384) to mx[1.2.3.4]:25 [2.0.0] 250 "
+    assert f"2023-11-14T22:13:23+00:00 {wanted}" in out
+    assert "\x1b" not in out
