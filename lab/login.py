@@ -5,47 +5,29 @@ https://doc.dovecot.org/developer_manual/design/auth_protocol/
 """
 
 import base64
-import contextlib
 import socket
-import threading
 from pathlib import Path
-from types import TracebackType
-from typing import Self
+
+from lab.listening import Listening
 
 PASSWORD = "open-sesame"  # noqa: S105 - of a throw-away server
 _GREETING = "VERSION\t1\t2\nMECH\tPLAIN\tplaintext\nSPID\t1\nCUID\t1\nCOOKIE\t00\nDONE\n"
 
 
-class LoginServer:
+class LoginServer(Listening):
     """The server, at a UNIX socket that every user may reach; use it as a context manager."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._listener = socket.socket(socket.AF_UNIX)
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(str(path))
+        path.chmod(0o666)
+        listener.listen(20)
+        super().__init__(listener)
 
-    def __enter__(self) -> Self:
-        self._listener.bind(str(self.path))
-        self.path.chmod(0o666)
-        self._listener.listen(20)
-        threading.Thread(target=self._accept, daemon=True).start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                client, _ = self._listener.accept()
-                threading.Thread(target=self._serve, args=(client,), daemon=True).start()
-
-    @staticmethod
-    def _serve(client: socket.socket) -> None:
-        with contextlib.suppress(OSError), client, client.makefile("rw", encoding="ascii", newline="\n") as talk:
+    def serve(self, client: socket.socket) -> None:
+        """Answer logins until the client hangs up."""
+        with client.makefile("rw", encoding="ascii", newline="\n") as talk:
             talk.write(_GREETING)
             talk.flush()
             for line in talk:

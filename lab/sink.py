@@ -158,6 +158,17 @@ class Sink:
                 raise TimeoutError(f"{self.name}: nothing within {timeout} s for {sorted(missing())}")
             return list(self._received)
 
+    def only(self, address: str) -> Received:
+        """Wait for the message to `address` and give it; there may be one alone."""
+        self.wait_for_recipients([address])
+        (message,) = (one for one in self.messages if address in one.addresses)
+        return message
+
+    @property
+    def addresses(self) -> list[str]:
+        """Every address that received a message, sorted, once for each message."""
+        return sorted(address for message in self.messages for address in message.addresses)
+
     def fail(self, step: Step, reply: str, times: int = 1) -> None:
         """Answer the next `times` commands of this step with `reply`, such as `451 4.3.0 later`."""
         self._add_fault(_Fault(step, reply, 0, times))

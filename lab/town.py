@@ -15,10 +15,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from lab.certificate import Authority
 from lab.client import Envelope, Outcome, send
 from lab.gpg import Gpg
+from lab.letter import canary, letter
 from lab.postfix import Postfix
 from lab.sink import Sink
 from lab.site import GatepostSite, Setting
@@ -60,6 +62,26 @@ class Town:
         """Send from an outside client."""
         return send(self.postfix.outside_port, Envelope(sender, recipients), message)
 
+    def send_tagged(self, recipient: str) -> str:
+        """Send tagged mail from inside; give its canary."""
+        word = canary()
+        message = letter(word, to=recipient, subject="*secure* x")
+        if not self.send("sue@hosp.test", recipient, message=message).ok:
+            raise RuntimeError(f"tagged mail to {recipient} was not taken")
+        return word
+
+    def seen_outside(self, word: str) -> bool:
+        """Tell whether a canary stands in clear in anything that outsiders received."""
+        return any(word.encode() in one.data for sink in (self.outside, self.tls) for one in sink.messages)
+
+    @contextmanager
+    def emptied(self) -> Iterator[Self]:
+        """Give the town with empty sinks; in the end nothing may be left in the queue."""
+        self.clear()
+        yield self
+        self.postfix.wait_queue_empty()
+        self.clear()
+
 
 @contextmanager
 def town(
@@ -75,6 +97,34 @@ def town(
         stack.enter_context(built.postfix)
         stack.callback(built.site.stop)
         built.site.start()
+        yield built
+
+
+@contextmanager
+def town_with_aliases(
+    folder: Path,
+    *,
+    virtual: str,
+    local: str,
+    main: Mapping[str, str],
+    internal_domains: Sequence[str] = (),
+    setup: Sequence[str] = (),
+) -> Iterator[Town]:
+    """
+    Give a running town whose Postfix has virtual aliases and those of aliases(5), as texts.
+
+    `box.hosp.test` is delivered by local(8); `main` may name more tables in `folder`.
+    """
+    for name, text in (("virtual", virtual), ("local", local)):
+        (folder / name).write_text(text)
+    aliases = {
+        "virtual_alias_maps": f"texthash:{folder}/virtual",
+        "alias_maps": f"texthash:{folder}/local",
+        "mydestination": "box.hosp.test",
+    }
+    settings = {"gateway.internal_domains": [OWN, "box.hosp.test", *internal_domains]}
+    with town(folder, settings=settings, postfix_settings=aliases | dict(main), setup=setup) as built:
+        built.postfix.route("box.hosp.test", "local:")
         yield built
 
 

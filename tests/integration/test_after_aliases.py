@@ -9,12 +9,12 @@ import subprocess
 from collections.abc import Iterator
 
 import pytest
+from lab.certificate import Authority
 from lab.client import Client, Envelope
 from lab.letter import canary, letter, pgp_mime
 from lab.place import short_folder
-from lab.sink import Received, Sink
 from lab.stranger import speak
-from lab.town import Town, town
+from lab.town import Town, town_with_aliases
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(240)]
 
@@ -32,61 +32,37 @@ _LOCAL = "fwd carl@plain.test\n"
 def running() -> Iterator[Town]:
     """Give a town whose Postfix has aliases, and Gatepost behind them."""
     with short_folder() as folder:
-        for name, text in (("virtual", _VIRTUAL), ("local", _LOCAL)):
-            (folder / name).write_text(text)
-        settings = {"gateway.internal_domains": ["hosp.test", "box.hosp.test"]}
+        own = Authority(folder / "own").issue("mail.hosp.test")
         main = {
-            "virtual_alias_maps": f"texthash:{folder}/virtual",
-            "alias_maps": f"texthash:{folder}/local",
-            "mydestination": "box.hosp.test",
             "always_bcc": "archive@hosp.test",
             "forward_path": "",
+            "smtpd_tls_security_level": "may",
+            "smtpd_tls_cert_file": str(own.file),
+            "smtpd_tls_key_file": str(own.key),
         }
-        with town(folder, settings=settings, postfix_settings=main, setup=["--after-aliases"]) as built:
-            built.postfix.route("box.hosp.test", "local:")
+        with town_with_aliases(
+            folder, virtual=_VIRTUAL, local=_LOCAL, main=main, setup=["--after-aliases"]
+        ) as built:
             yield built
 
 
 @pytest.fixture
 def the_town(running: Town) -> Iterator[Town]:
     """Give the town with empty sinks; nothing may be left in the queue."""
-    running.clear()
-    yield running
-    running.postfix.wait_queue_empty()
-    running.clear()
-
-
-def _arrived(sink: Sink, address: str) -> Received:
-    sink.wait_for_recipients([address])
-    (message,) = (message for message in sink.messages if address in message.addresses)
-    return message
-
-
-def _tagged(town: Town, recipient: str) -> str:
-    """Send tagged mail from inside; give its canary."""
-    word = canary()
-    assert town.send("sue@hosp.test", recipient, message=letter(word, to=recipient, subject="*secure* x")).ok
-    return word
-
-
-def _seen_outside(town: Town, word: str) -> bool:
-    return any(word.encode() in message.data for sink in (town.outside, town.tls) for message in sink.messages)
-
-
-def _addresses(sink: Sink) -> list[str]:
-    return sorted(address for message in sink.messages for address in message.addresses)
+    with running.emptied():
+        yield running
 
 
 class TestOut:
     def test_an_alias_that_leads_outside_is_encrypted(self, the_town: Town) -> None:
         """Tagged mail to an insider whose alias leads outside goes encrypted to where it leads, and once."""
-        word = _tagged(the_town, "away@hosp.test")
+        word = the_town.send_tagged("away@hosp.test")
 
-        message = _arrived(the_town.outside, "ann@pgp.test")
+        message = the_town.outside.only("ann@pgp.test")
         the_town.postfix.wait_queue_empty()
         assert word.encode() in the_town.gpg.decrypt(message.data).data
-        assert not _seen_outside(the_town, word)
-        assert _addresses(the_town.outside) == ["ann@pgp.test"]
+        assert not the_town.seen_outside(word)
+        assert the_town.outside.addresses == ["ann@pgp.test"]
 
     def test_without_a_key_it_is_held_and_told(self, the_town: Town) -> None:
         """Tagged mail whose alias leads to an outsider without a key is held; the notice finds its sender."""
@@ -98,38 +74,38 @@ class TestOut:
         the_town.postfix.wait_queue_empty()
         notices = [one for one in the_town.inside.messages if "sue@hosp.test" in one.addresses]
         assert b"nobody@plain.test" in notices[0].body
-        assert not _seen_outside(the_town, word)
+        assert not the_town.seen_outside(word)
         assert the_town.outside.messages == []
 
     def test_inside_and_outside_part(self, the_town: Town) -> None:
         """An alias that leads inside and outside: the insider reads it, the outsider gets it encrypted."""
-        word = _tagged(the_town, "both@hosp.test")
+        word = the_town.send_tagged("both@hosp.test")
 
-        assert word.encode() in _arrived(the_town.inside, "doc@hosp.test").body
-        message = _arrived(the_town.outside, "bob@pgp.test")
+        assert word.encode() in the_town.inside.only("doc@hosp.test").body
+        message = the_town.outside.only("bob@pgp.test")
         assert word.encode() in the_town.gpg.decrypt(message.data).data
-        assert not _seen_outside(the_town, word)
+        assert not the_town.seen_outside(word)
 
     def test_no_alias_is_followed_twice(self, the_town: Town) -> None:
         """A mailbox that also forwards: the copy for it does not go on to the forward, which is held."""
-        word = _tagged(the_town, "self@hosp.test")
+        word = the_town.send_tagged("self@hosp.test")
 
-        assert word.encode() in _arrived(the_town.inside, "self@hosp.test").body
+        assert word.encode() in the_town.inside.only("self@hosp.test").body
         the_town.inside.wait_for_recipients(["sue@hosp.test"])
         the_town.postfix.wait_queue_empty()
         assert the_town.outside.messages == []
 
     def test_what_local_would_forward_is_held(self, the_town: Town) -> None:
         """What alias_maps send outside at delivery is still known beforehand."""
-        word = _tagged(the_town, "fwd@box.hosp.test")
+        word = the_town.send_tagged("fwd@box.hosp.test")
 
         the_town.inside.wait_for_recipients(["sue@hosp.test"])
         the_town.postfix.wait_queue_empty()
-        assert not _seen_outside(the_town, word)
+        assert not the_town.seen_outside(word)
 
     def test_the_archive_gets_its_copy_as_an_insider(self, the_town: Town) -> None:
         """A BCC that Postfix adds is a recipient like any other here, and added once."""
-        word = _tagged(the_town, "away@hosp.test")
+        word = the_town.send_tagged("away@hosp.test")
 
         the_town.inside.wait_for_recipients(["archive@hosp.test"])
         the_town.postfix.wait_queue_empty()
@@ -143,8 +119,8 @@ class TestOut:
         command = ["sendmail", "-C", the_town.postfix.config_dir, "-f", "root@hosp.test", "ann@pgp.test"]
         subprocess.run(command, input=message, check=True, timeout=30)
 
-        assert word.encode() in the_town.gpg.decrypt(_arrived(the_town.outside, "ann@pgp.test").data).data
-        assert not _seen_outside(the_town, word)
+        assert word.encode() in the_town.gpg.decrypt(the_town.outside.only("ann@pgp.test").data).data
+        assert not the_town.seen_outside(word)
 
 
 class TestIn:
@@ -156,11 +132,11 @@ class TestIn:
         message = letter(body, sender="ann@pgp.test", to="both@hosp.test", fields=[line])
         assert the_town.send_from_outside("ann@pgp.test", "both@hosp.test", message=message).ok
 
-        assert word.encode() in _arrived(the_town.inside, "doc@hosp.test").body
-        outside = _arrived(the_town.outside, "bob@pgp.test")
+        assert word.encode() in the_town.inside.only("doc@hosp.test").body
+        outside = the_town.outside.only("bob@pgp.test")
         assert "multipart/encrypted" in outside.values("Content-Type")[0]
         the_town.postfix.wait_queue_empty()
-        assert not _seen_outside(the_town, word)
+        assert not the_town.seen_outside(word)
 
     def test_what_was_opened_is_not_sent_on(self, the_town: Town) -> None:
         """A mailbox that also forwards: its opened copy takes no alias a second time."""
@@ -170,11 +146,11 @@ class TestIn:
         message = letter(body, sender="ann@pgp.test", to="self@hosp.test", fields=[line])
         assert the_town.send_from_outside("ann@pgp.test", "self@hosp.test", message=message).ok
 
-        assert word.encode() in _arrived(the_town.inside, "self@hosp.test").body
+        assert word.encode() in the_town.inside.only("self@hosp.test").body
         the_town.outside.wait_for_recipients(["carl@plain.test"])
         the_town.postfix.wait_queue_empty()
-        assert _addresses(the_town.outside) == ["carl@plain.test"]
-        assert not _seen_outside(the_town, word)
+        assert the_town.outside.addresses == ["carl@plain.test"]
+        assert not the_town.seen_outside(word)
 
     def test_a_client_that_is_not_ours_asks_for_nothing(self, the_town: Town) -> None:
         """A client that is not in our networks counts as outside, and its tag asks for nothing."""
@@ -184,7 +160,20 @@ class TestIn:
             client.xclient(ADDR="192.0.2.7", NAME="mx.plain.test")
             assert client.send(Envelope.of("mallory@plain.test", "away@hosp.test"), message).ok
 
-        assert word.encode() in _arrived(the_town.outside, "ann@pgp.test").body
+        assert word.encode() in the_town.outside.only("ann@pgp.test").body
+
+    @pytest.mark.parametrize(("by_tls", "came"), [(True, "tls"), (False, "plain")])
+    def test_the_entrance_tells_how_mail_came(self, the_town: Town, *, by_tls: bool, came: str) -> None:
+        """The step to Gatepost is always by TLS; what counts is how the client came, whatever it says."""
+        hello = "x by mail.hosp.test (Postfix) with ESMTPS id 1"
+        with Client(the_town.postfix.outside_port, helo=hello) as client:
+            if by_tls:
+                client.starttls()
+            message = letter(canary(), sender="x@plain.test", to="nurse@hosp.test")
+            assert client.send(Envelope.of("x@plain.test", "nurse@hosp.test"), message).ok
+
+        (result,) = the_town.inside.only("nurse@hosp.test").values("Gatepost-Result")
+        assert result.endswith(f"; came={came}")
 
 
 class TestArrangement:
@@ -214,11 +203,11 @@ class TestArrangement:
         """While Gatepost is down mail waits in the queue, and goes protected when it is back."""
         the_town.site.stop()
         try:
-            word = _tagged(the_town, "away@hosp.test")
+            word = the_town.send_tagged("away@hosp.test")
             assert the_town.postfix.queue()
         finally:
             the_town.site.start()
         the_town.postfix.flush()
 
-        assert word.encode() in the_town.gpg.decrypt(_arrived(the_town.outside, "ann@pgp.test").data).data
-        assert not _seen_outside(the_town, word)
+        assert word.encode() in the_town.gpg.decrypt(the_town.outside.only("ann@pgp.test").data).data
+        assert not the_town.seen_outside(word)

@@ -9,8 +9,7 @@ from collections.abc import Iterator
 import pytest
 from lab.letter import canary, letter, pgp_mime
 from lab.place import short_folder
-from lab.sink import Received, Sink
-from lab.town import Town, town
+from lab.town import Town, town_with_aliases
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(240)]
 
@@ -39,50 +38,25 @@ tied /dev/null, ann@pgp.test
 def running() -> Iterator[Town]:
     """Give a town whose Postfix has aliases of every kind."""
     with short_folder() as folder:
-        for name, text in (("canonical", _CANONICAL), ("virtual", _VIRTUAL), ("local", _LOCAL)):
-            (folder / name).write_text(text)
-        settings = {"gateway.internal_domains": ["hosp.test", "all.hosp.test", "box.hosp.test"]}
+        (folder / "canonical").write_text(_CANONICAL)
+        (folder / "patterns").write_text("/^ward-[0-9]+@hosp\\.test$/ nobody@plain.test\n")
         main = {
             "recipient_canonical_maps": f"texthash:{folder}/canonical",
             "virtual_alias_maps": f"texthash:{folder}/virtual, regexp:{folder}/patterns",
-            "alias_maps": f"texthash:{folder}/local",
-            "mydestination": "box.hosp.test",
             "recipient_delimiter": "+",
         }
-        (folder / "patterns").write_text("/^ward-[0-9]+@hosp\\.test$/ nobody@plain.test\n")
-        with town(folder, settings=settings, postfix_settings=main) as built:
-            built.postfix.route("box.hosp.test", "local:")
+        domains = ["all.hosp.test"]
+        with town_with_aliases(
+            folder, virtual=_VIRTUAL, local=_LOCAL, main=main, internal_domains=domains
+        ) as built:
             yield built
 
 
 @pytest.fixture
 def the_town(running: Town) -> Iterator[Town]:
     """Give the town with empty sinks; nothing may be left in the queue."""
-    running.clear()
-    yield running
-    running.postfix.wait_queue_empty()
-    running.clear()
-
-
-def _arrived(sink: Sink, address: str) -> Received:
-    sink.wait_for_recipients([address])
-    (message,) = (message for message in sink.messages if address in message.addresses)
-    return message
-
-
-def _tagged(town: Town, recipient: str) -> str:
-    """Send tagged mail from inside; give its canary."""
-    word = canary()
-    assert town.send("sue@hosp.test", recipient, message=letter(word, to=recipient, subject="*secure* x")).ok
-    return word
-
-
-def _seen_outside(town: Town, word: str) -> bool:
-    return any(word.encode() in message.data for sink in (town.outside, town.tls) for message in sink.messages)
-
-
-def _addresses(sink: Sink) -> list[str]:
-    return sorted(address for message in sink.messages for address in message.addresses)
+    with running.emptied():
+        yield running
 
 
 class TestOut:
@@ -99,13 +73,13 @@ class TestOut:
     )
     def test_an_alias_that_leads_outside_is_encrypted(self, the_town: Town, recipient: str, end: str) -> None:
         """Tagged mail to an insider whose alias leads outside goes encrypted to where it leads, and once."""
-        word = _tagged(the_town, recipient)
+        word = the_town.send_tagged(recipient)
 
-        message = _arrived(the_town.outside, end)
+        message = the_town.outside.only(end)
         the_town.postfix.wait_queue_empty()
         assert word.encode() in the_town.gpg.decrypt(message.data).data
-        assert not _seen_outside(the_town, word)
-        assert _addresses(the_town.outside) == [end]
+        assert not the_town.seen_outside(word)
+        assert the_town.outside.addresses == [end]
         assert the_town.inside.messages == []
 
     @pytest.mark.parametrize(
@@ -114,18 +88,18 @@ class TestOut:
     )
     def test_without_a_key_it_is_held(self, the_town: Town, recipient: str) -> None:
         """Tagged mail whose alias leads to an outsider without a key is held, whichever table says so."""
-        word = _tagged(the_town, recipient)
+        word = the_town.send_tagged(recipient)
 
-        notice = _arrived(the_town.inside, "sue@hosp.test")
+        notice = the_town.inside.only("sue@hosp.test")
         the_town.postfix.wait_queue_empty()
         assert f"the alias {recipient} leads here".encode() in notice.body
         assert the_town.outside.messages == []
-        assert not _seen_outside(the_town, word)
+        assert not the_town.seen_outside(word)
 
     def test_a_held_copy_goes_where_the_alias_led(self, the_town: Town) -> None:
         """Once there is a key, a held copy is released, encrypted, to whom the alias led when it was held."""
-        word = _tagged(the_town, "later@hosp.test")
-        _arrived(the_town.inside, "sue@hosp.test")
+        word = the_town.send_tagged("later@hosp.test")
+        the_town.inside.only("sue@hosp.test")
         held = the_town.site.json("quarantine", "list")["held"]
         (one,) = (held for held in held if "late@plain.test" in held["recipients"])
         the_town.gpg.key("Late <late@plain.test>")
@@ -133,43 +107,43 @@ class TestOut:
         the_town.site.gatepost("key", "import", key)
         the_town.site.gatepost("quarantine", "release", one["id"])
 
-        message = _arrived(the_town.outside, "late@plain.test")
+        message = the_town.outside.only("late@plain.test")
         assert word.encode() in the_town.gpg.decrypt(message.data).data
-        assert not _seen_outside(the_town, word)
+        assert not the_town.seen_outside(word)
 
     def test_inside_and_outside_part(self, the_town: Town) -> None:
         """An alias that leads inside and outside: the insider reads it, the outsider gets it encrypted."""
-        word = _tagged(the_town, "both@hosp.test")
+        word = the_town.send_tagged("both@hosp.test")
 
-        assert word.encode() in _arrived(the_town.inside, "doc@hosp.test").body
-        message = _arrived(the_town.outside, "bob@pgp.test")
+        assert word.encode() in the_town.inside.only("doc@hosp.test").body
+        message = the_town.outside.only("bob@pgp.test")
         assert word.encode() in the_town.gpg.decrypt(message.data).data
-        assert not _seen_outside(the_town, word)
+        assert not the_town.seen_outside(word)
 
     def test_an_alias_to_itself_and_outside_parts(self, the_town: Town) -> None:
         """A mailbox that also forwards gets its own copy; what goes outside is held when nothing protects it."""
-        word = _tagged(the_town, "self@hosp.test")
+        word = the_town.send_tagged("self@hosp.test")
 
-        assert word.encode() in _arrived(the_town.inside, "self@hosp.test").body
-        _arrived(the_town.inside, "sue@hosp.test")
+        assert word.encode() in the_town.inside.only("self@hosp.test").body
+        the_town.inside.only("sue@hosp.test")
         the_town.postfix.wait_queue_empty()
         assert the_town.outside.messages == []
 
     def test_what_cannot_be_parted_is_held(self, the_town: Town) -> None:
         """A mailbox of local(8) that also forwards cannot be parted: tagged mail to it is held."""
-        word = _tagged(the_town, "tied@box.hosp.test")
+        word = the_town.send_tagged("tied@box.hosp.test")
 
-        notice = _arrived(the_town.inside, "sue@hosp.test")
+        notice = the_town.inside.only("sue@hosp.test")
         the_town.postfix.wait_queue_empty()
         assert b"cannot be parted" in notice.body
-        assert not _seen_outside(the_town, word)
+        assert not the_town.seen_outside(word)
 
     def test_inside_aliases_work_as_ever(self, the_town: Town) -> None:
         """An alias that stays inside is Postfix's affair: the message is accepted in place."""
-        word = _tagged(the_town, "team@hosp.test")
+        word = the_town.send_tagged("team@hosp.test")
 
         for address in ("doc@hosp.test", "nurse@hosp.test"):
-            assert word.encode() in _arrived(the_town.inside, address).body
+            assert word.encode() in the_town.inside.only(address).body
 
     def test_what_needs_no_protection_follows_its_aliases(self, the_town: Town) -> None:
         """Mail that nothing protects still reaches everybody behind an alias, once each."""
@@ -177,9 +151,9 @@ class TestOut:
         assert the_town.send("sue@hosp.test", "self@hosp.test", "fwd@box.hosp.test", message=letter(word)).ok
 
         the_town.postfix.wait_queue_empty()
-        assert word.encode() in _arrived(the_town.inside, "self@hosp.test").body
-        assert word.encode() in _arrived(the_town.outside, "carl@plain.test").body
-        assert _addresses(the_town.outside) == ["carl@plain.test"]
+        assert word.encode() in the_town.inside.only("self@hosp.test").body
+        assert word.encode() in the_town.outside.only("carl@plain.test").body
+        assert the_town.outside.addresses == ["carl@plain.test"]
 
     def test_a_loop_is_an_error(self, the_town: Town) -> None:
         """Aliases in a circle lead nowhere: one line names the entry."""
@@ -211,11 +185,11 @@ class TestIn:
         message = letter(body, sender="ann@pgp.test", to="both@hosp.test", fields=[line])
         assert the_town.send_from_outside("ann@pgp.test", "both@hosp.test", message=message).ok
 
-        assert word.encode() in _arrived(the_town.inside, "doc@hosp.test").body
-        outside = _arrived(the_town.outside, "bob@pgp.test")
+        assert word.encode() in the_town.inside.only("doc@hosp.test").body
+        outside = the_town.outside.only("bob@pgp.test")
         assert "multipart/encrypted" in outside.values("Content-Type")[0]
-        assert not _seen_outside(the_town, word)
-        assert _addresses(the_town.outside) == ["bob@pgp.test"]
+        assert not the_town.seen_outside(word)
+        assert the_town.outside.addresses == ["bob@pgp.test"]
 
     def test_what_cannot_be_parted_is_not_opened(self, the_town: Town) -> None:
         """Encrypted mail to a mailbox that also forwards, inseparably, is not opened."""
@@ -225,8 +199,8 @@ class TestIn:
         message = letter(body, sender="bob@pgp.test", to="tied@box.hosp.test", fields=[line])
         assert the_town.send_from_outside("bob@pgp.test", "tied@box.hosp.test", message=message).ok
 
-        assert "multipart/encrypted" in _arrived(the_town.outside, "ann@pgp.test").values("Content-Type")[0]
-        assert not _seen_outside(the_town, word)
+        assert "multipart/encrypted" in the_town.outside.only("ann@pgp.test").values("Content-Type")[0]
+        assert not the_town.seen_outside(word)
 
 
 class TestExplain:

@@ -15,7 +15,6 @@ from lab.client import Client, Envelope
 from lab.letter import canary, letter, pgp_mime
 from lab.login import LoginServer, plain
 from lab.place import free_port, short_folder
-from lab.sink import Received, Sink
 from lab.town import Town, build
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(240)]
@@ -66,16 +65,8 @@ def running(request: pytest.FixtureRequest, fetched_port: int, own_port: int) ->
 @pytest.fixture
 def the_town(running: Town) -> Iterator[Town]:
     """Give the town with empty sinks; nothing may be left in the queue."""
-    running.clear()
-    yield running
-    running.postfix.wait_queue_empty()
-    running.clear()
-
-
-def _arrived(sink: Sink, address: str) -> Received:
-    sink.wait_for_recipients([address])
-    (message,) = (message for message in sink.messages if address in message.addresses)
-    return message
+    with running.emptied():
+        yield running
 
 
 def _sendmail(town: Town, *arguments: str, message: bytes) -> None:
@@ -90,7 +81,7 @@ class TestSendmail:
         message = letter(word, sender="root@hosp.test", to="kim@plain.test", subject="*secure* nightly report")
         _sendmail(the_town, "-t", "-f", "root@hosp.test", message=message)
 
-        copy = _arrived(the_town.outside, "kim@plain.test")
+        copy = the_town.outside.only("kim@plain.test")
         assert word.encode() not in copy.data
         assert word.encode() in the_town.gpg.decrypt(copy.data).data
 
@@ -99,7 +90,7 @@ class TestSendmail:
         message = letter("x", sender="sue@hosp.test", to="a%far.test@hosp.test")
         _sendmail(the_town, "-f", "sue@hosp.test", "a%far.test@hosp.test", message=message)
 
-        bounce = _arrived(the_town.inside, "sue@hosp.test")
+        bounce = the_town.inside.only("sue@hosp.test")
         assert b"names a route" in bounce.body
         the_town.postfix.wait_queue_empty()
         maildrop = the_town.postfix.queue_dir / "maildrop"
@@ -116,7 +107,7 @@ class TestSubmission:
             assert client.command(plain("sue")).ok
             assert client.send(Envelope.of("sue@hosp.test", "kim@plain.test"), message).ok
 
-        copy = _arrived(the_town.outside, "kim@plain.test")
+        copy = the_town.outside.only("kim@plain.test")
         assert word.encode() not in copy.data
         assert word.encode() in the_town.gpg.decrypt(copy.data).data
 
@@ -129,7 +120,7 @@ class TestSubmission:
             client.xclient(ADDR=FAR, NAME="roaming.test")
             assert client.send(Envelope.of("m@far.test", "sue@hosp.test"), message).ok
 
-        copy = _arrived(the_town.inside, "sue@hosp.test")
+        copy = the_town.inside.only("sue@hosp.test")
         assert [value.partition(";")[0] for value in copy.values("Gatepost-Result")] == ["gatepost.mail.hosp.test"]
         assert copy.values("Subject") == ["*secure* x"]
 
@@ -145,7 +136,7 @@ class TestFetchmail:
         with smtplib.SMTP("127.0.0.1", fetched_port) as client:
             client.sendmail("ann@pgp.test", ["sue@hosp.test"], message)
 
-        copy = _arrived(the_town.inside, "sue@hosp.test")
+        copy = the_town.inside.only("sue@hosp.test")
         assert word.encode() in copy.body
         (result,) = copy.values("Gatepost-Result")
         assert result.startswith("gatepost.mail.hosp.test; decrypted=openpgp")
@@ -158,7 +149,7 @@ class TestFetchmail:
         with smtplib.SMTP("127.0.0.1", fetched_port) as client:
             client.sendmail("m@far.test", ["kim@plain.test"], message)
 
-        copy = _arrived(the_town.outside, "kim@plain.test")
+        copy = the_town.outside.only("kim@plain.test")
         assert word.encode() in copy.body
         assert copy.values("Subject") == ["*secure* x"]
 
