@@ -45,8 +45,11 @@ GUARDS = {
         "dns",
         "hop",
         "kept_discoveries",
+        "mta_sts",
         "mx",
         "policy_line",
+        "sts_fetch",
+        "sts_policy",
         "target",
     ),
 }

@@ -160,6 +160,8 @@ def test_records(records: list[bytes], identity: str | None) -> None:
         ([b"v=STSv1; id=a-b; id=1"], "the record's id is not 1 to 32 letters and digits"),
         ([b"v=STSv1; id=1; ;"], "field 3 of the record is not NAME=VALUE"),
         ([b"v=STSv1; id=1; x"], "field 3 of the record is not NAME=VALUE"),
+        ([b"v=STSv1; id=1?"], "the record's id is not 1 to 32 letters and digits"),
+        ([b"v=STSv1; id=1; ?"], "field 3 of the record is not NAME=VALUE"),
         ([b"v=STSv1; id="], "field 2 of the record is not NAME=VALUE"),
         ([b"v=STSv1; id =1"], "field 2 of the record is not NAME=VALUE"),
         ([b"v=STSv1; id=1; x=a b"], "field 3 of the record is not NAME=VALUE"),

@@ -55,6 +55,7 @@ class World:
         assert name == "_mta-sts.p.test"
         if self.dns_hangs:
             await asyncio.Event().wait()
+        await asyncio.sleep(0)
         if isinstance(self.records, LookUpFailed):
             raise self.records
         return Records(name, self.records, secure=False, seconds=TTL)
@@ -354,12 +355,21 @@ def test_a_host_that_never_ends(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_own_clock() -> None:
-    """Without a clock given, the time is now, in UTC."""
+    """Without a clock given, the time is now, in UTC; and a host that failed just now is left alone."""
     world = World()
     policies = StsPolicies(world, world, _Kept(world), _allowed, seconds=LONG)
     assert asyncio.run(looked_up(policies, "mx.p.test")).method.assured
     age = datetime.now(UTC) - world.kept["p.test"].fetched
     assert timedelta(0) <= age < timedelta(hours=1)
+    world.file = LookUpFailed("it answered 500")
+
+    async def twice() -> None:
+        world.records = (b"v=STSv1; id=2;",)
+        for _ in range(2):
+            await looked_up(policies, "mx.p.test")
+
+    asyncio.run(twice())
+    assert len(world.fetches) == 2
 
 
 def test_a_failing_host_is_left_alone() -> None:
