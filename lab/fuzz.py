@@ -68,7 +68,9 @@ def _inside(target: str, options: Sequence[str]) -> None:
     import atheris  # noqa: PLC0415 - only here, as it changes how modules are loaded
 
     atheris.enabled_hooks.add("RegEx")
-    with atheris.instrument_imports(include=["gatepost.transport", "lab.fuzz_targets"]):
+    with atheris.instrument_imports(
+        include=["gatepost.transport", "gatepost.mta.postfix.log_line", "lab.fuzz_targets"]
+    ):
         from lab.fuzz_targets import TARGETS  # noqa: PLC0415 - under instrumentation
 
     def once(octets: bytes) -> None:

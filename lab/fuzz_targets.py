@@ -1,5 +1,6 @@
 """
-The parsers of `gatepost.transport`, each with what it promises whatever strangers and other programs send.
+The parsers of `gatepost.transport`, and that of Postfix's log, each with what it promises whatever strangers and
+other programs send.
 
 A target takes octets and tells what came of them, in one line, as golden files keep it: what was read, or that it
 was refused in the way that callers expect. It raises BrokenPromiseError, or anything else, where it is not so.
@@ -7,13 +8,17 @@ was refused in the way that callers expect. It raises BrokenPromiseError, or any
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 
+from gatepost.mta.postfix.log_line import LogReader, line_of
 from gatepost.transport import hop, netstring, policy_line
 from gatepost.transport.mta_sts import MAX_AGE, StsError, matches, read_policy, read_records
 from gatepost.transport.mta_sts import policy_line as sts_line
 
 _MOST_REQUEST = 10_000
 _HOST = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)+")
+_NOW = 1_800_000_000.0
+_LONGEST_REPLY = 200
 _LEVELS = {"secure", "fingerprint", "dane-only"}
 
 
@@ -95,6 +100,22 @@ def read_line(octets: bytes) -> str:
     return str(read)
 
 
+def read_log(octets: bytes) -> str:
+    """Read lines of Postfix's log, one after the other."""
+    reader = LogReader("postfix")
+    found = []
+    for one in octets.split(b"\n"):
+        line = line_of(one, _NOW)
+        delivery = None if line is None else reader.read(line)
+        if delivery is not None:
+            _promise(delivery.reply.isprintable() and len(delivery.reply) <= _LONGEST_REPLY)
+            _promise(delivery.relay.isprintable() and delivery.queue_id.isalnum())
+            _promise(delivery.recipient or not delivery.relay)
+            found.append(replace(delivery, at=0.0))  # which is local time
+    _promise(len(reader.remembered()) <= octets.count(b"\n") + 1)
+    return str(found)
+
+
 TARGETS: dict[str, Callable[[bytes], str]] = {
     "sts-records": read_txt,
     "sts-policy": read_file,
@@ -102,6 +123,7 @@ TARGETS: dict[str, Callable[[bytes], str]] = {
     "socketmap-requests": take_requests,
     "next-hop": read_hop,
     "policy-line": read_line,
+    "postfix-log": read_log,
 }
 
 

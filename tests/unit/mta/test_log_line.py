@@ -10,6 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gatepost.gateway.delivery import Delivery, Session, Status
+from gatepost.mta.postfix import log_line
 from gatepost.mta.postfix.log_line import LONGEST, Line, LogReader, line_of, printable
 
 NOW = datetime(2026, 11, 23, 22, tzinfo=UTC).timestamp()
@@ -45,9 +46,11 @@ def sent(to: str = "b@p.test", *, queue_id: str = "4XyABCDEFG", relay: str = "mx
 def utc(monkeypatch: pytest.MonkeyPatch) -> Iterable[None]:
     monkeypatch.setenv("TZ", "UTC")
     time.tzset()
+    log_line._local.cache_clear()
     yield
     monkeypatch.undo()
     time.tzset()
+    log_line._local.cache_clear()
 
 
 def test_golden() -> None:
@@ -128,6 +131,10 @@ class TestAddresses:
         assert delivery is not None
         assert delivery.recipient == hostile
         assert delivery.status is Status.BOUNCED
+
+    def test_no_recipient(self) -> None:
+        """A line without a recipient is not taken for one about everybody."""
+        assert LogReader("postfix").read(smtp(sent(""))) is None
 
     def test_sender_cannot_pose_as_expiry(self) -> None:
         """Nothing in a sender's address makes a message expire."""

@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import lru_cache
 
 from gatepost.gateway.delivery import Delivery, Session, Status
 from gatepost.mta.postfix.behind import TRANSPORT
@@ -28,6 +29,7 @@ LONGEST = 16 << 10  # octets of a line; Postfix writes some 2000
 _REPLY = 200
 _SLACK = 2.0  # seconds: times may stand in whole ones
 _MOST_SESSIONS = 1000
+_OLD = 3600.0  # seconds: no delivery takes longer
 _DAY = 86400.0
 _HEAD = re.compile(
     r"(?P<at>[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d|\d{4}-\d\d-\d\dT[\d:.,+Z-]{8,24}) \S{1,255} "
@@ -37,7 +39,7 @@ _HEAD = re.compile(
 _ID = r"(?P<id>[0-9A-Za-z]{6,30})"
 _ADDRESS = r'"(?:[^"\\]|\\.)*"@[^<>\s"]*|[^<>\s"]*'
 _DELIVERY = re.compile(
-    rf"{_ID}: to=<(?P<to>{_ADDRESS})>(?:, orig_to=<(?P<original>{_ADDRESS})>)?"
+    rf"{_ID}: to=<(?P<to>(?!>)(?:{_ADDRESS}))>(?:, orig_to=<(?P<original>{_ADDRESS})>)?"
     r"(?P<pairs>(?:, [a-z_]{1,30}=[^\s,]{0,400}){2,9}?), dsn=(?P<dsn>[245]\.\d{1,3}\.\d{1,3}), "
     r"status=(?P<status>sent|deferred|bounced) \((?P<reply>.*)",
     re.DOTALL,
@@ -85,17 +87,26 @@ def line_of(octets: bytes, now: float) -> Line | None:
 
 def _time(text: str, now: float) -> float | None:
     """Read RFC 3339, or RFC 3164 section 4.1.2 in local time and without a year."""
+    if text[0].isdigit():
+        return _instant(text)
+    year = time.localtime(now).tm_year
+    found = (_local(text, each) for each in (year, year - 1))
+    return next((at for at in found if at is not None and at < now + _DAY), None)
+
+
+@lru_cache(maxsize=64)
+def _local(text: str, year: int) -> float | None:
     try:
-        if text[0].isdigit():
-            return datetime.fromisoformat(text.replace(",", ".")).timestamp()
-        year = time.localtime(now).tm_year
-        for each in (year, year - 1):
-            at = time.mktime(time.strptime(f"{each} {text}", "%Y %b %d %H:%M:%S"))
-            if at < now + _DAY:
-                return at
-    except (ValueError, OverflowError, OSError):
-        pass  # 29 February of a year that has none, or no time at all
-    return None
+        return time.mktime(time.strptime(f"{year} {text}", "%Y %b %d %H:%M:%S"))
+    except (ValueError, OverflowError):
+        return None  # 29 February of a year that has none, or no time at all
+
+
+def _instant(text: str) -> float | None:
+    try:
+        return datetime.fromisoformat(text.replace(",", ".")).timestamp()
+    except (ValueError, OverflowError):
+        return None
 
 
 class LogReader:
@@ -122,7 +133,8 @@ class LogReader:
         return None if read is None else read(line)
 
     def remembered(self) -> list[dict[str, object]]:
-        """Give what must be known of earlier lines to read the next ones, as plain data."""
+        """Give what must be known of earlier lines to read the next ones, as plain data; what is old is not."""
+        latest = max((one.at for one in self._bound.values()), default=0.0)
         return [
             {
                 "pid": pid,
@@ -133,6 +145,7 @@ class LogReader:
                 "recipients": list(one.recipients),
             }
             for pid, one in self._bound.items()
+            if one.at > latest - _OLD
         ]
 
     def _recall(self, one: Mapping[str, object]) -> None:
@@ -156,20 +169,21 @@ class LogReader:
             session = Session(found["peer"], found["protocol"], found["cipher"])
             self._bound[line.pid] = _Bound(line.at, found["relay"], session)
             return None
-        delivery = _delivery(line)
-        if delivery is None:
+        found = _DELIVERY.match(line.text)
+        if found is None:
             return None
-        return replace(delivery, session=self._session(line, delivery))
+        delivery, pairs = _told(line, found)
+        return replace(delivery, session=self._session(line, delivery, _connected(pairs)))
 
-    def _session(self, line: Line, delivery: Delivery) -> Session | None:
-        """Give the session of a delivery, and bind it to that; an outworn one is forgotten."""
+    def _session(self, line: Line, delivery: Delivery, seconds: float) -> Session | None:
+        """Give the session of a delivery whose connection was so old, and bind it to that; or forget it."""
         bound = self._bound.get(line.pid)
         if bound is None or bound.relay != delivery.relay:
             return None
         if (
             bound.queue_id not in {"", delivery.queue_id}
             or delivery.recipient in bound.recipients
-            or line.at - bound.at > _connected(line.text) + _SLACK
+            or line.at - bound.at > seconds + _SLACK
         ):
             del self._bound[line.pid]
             return None
@@ -181,10 +195,13 @@ class LogReader:
 
 def _delivery(line: Line) -> Delivery | None:
     found = _DELIVERY.match(line.text)
-    if found is None:
-        return None
-    pairs = _pairs(found)
-    return Delivery(
+    return None if found is None else _told(line, found)[0]
+
+
+def _told(line: Line, found: re.Match[str]) -> tuple[Delivery, dict[str, str]]:
+    named = (pair.partition("=") for pair in found["pairs"].removeprefix(", ").split(", "))
+    pairs = {name: value for name, _, value in named}
+    delivery = Delivery(
         at=line.at,
         queue_id=found["id"],
         status=Status(found["status"]),
@@ -195,6 +212,7 @@ def _delivery(line: Line) -> Delivery | None:
         dsn=found["dsn"],
         reply=printable(found["reply"].rstrip().removesuffix(")")),
     )
+    return delivery, pairs
 
 
 def _expired(line: Line) -> Delivery | None:
@@ -207,16 +225,9 @@ def _deleted(line: Line) -> Delivery | None:
     return None if found is None else Delivery(line.at, found["id"], Status.DELETED)
 
 
-def _pairs(found: re.Match[str]) -> dict[str, str]:
-    named = (pair.partition("=") for pair in found["pairs"].removeprefix(", ").split(", "))
-    return {name: value for name, _, value in named}
-
-
-def _connected(text: str) -> float:
+def _connected(pairs: Mapping[str, str]) -> float:
     """Give for how many seconds the connection was there: Postfix tells its set-up and its use apart."""
-    found = _DELIVERY.match(text)
-    parts = _pairs(found).get("delays", "").split("/") if found else []
-    return sum(map(_seconds, parts[2:4]))
+    return sum(map(_seconds, pairs.get("delays", "").split("/")[2:4]))
 
 
 def _seconds(text: str) -> float:
