@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gatepost.directory.partner import Partner
-from gatepost.transport import policy_line
+from gatepost.transport import dane, mta_sts, policy_line
 from gatepost.transport.policy_line import DANE_ONLY, PolicyLine, joined
 
 HOP = "p.test"
@@ -155,3 +155,10 @@ def test_what_no_line_expresses(tls: str) -> None:
     """A demand that is no line of its own is refused, and the row is named."""
     with pytest.raises(ValueError, match=r"row p\.test holds an unknown tls value"):
         policy_line.of_partner(Partner("p.test", tls=tls))
+
+
+def test_what_dane_and_mta_sts_demand_is_read() -> None:
+    """The lines that DANE and MTA-STS give are lines as they are read here: so they join, and are kept."""
+    hosts = ("mx1.p.test", "mx_2.p.test", "xn--bcher-kva.test")
+    assert policy_line.read(dane.POLICY) == DANE_ONLY
+    assert policy_line.read(mta_sts.policy_line(hosts)) == verify(*hosts)
