@@ -6,10 +6,14 @@ median of the ratios within each round. One at a time: the next question goes ou
 flight: a hundred questions on one connection, then their hundred answers. Each domain was asked for just before.
 
 Then 500 connections to ours ask at moments that do not depend on its answers, all from its cache; the latency
-counts from the moment at which a question was due. Ends with status 1 if a target is missed.
+counts from the moment at which a question was due, and the target is for the median of the rounds' 99th
+percentiles: what stops the whole host for a moment spoils one round. Ends with status 1 if a target is missed.
+
+On a host that is busy with other things, run it as `chrt -f 10 python -m bench.policy`.
 """
 
 import argparse
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -21,6 +25,7 @@ from bench.policy_client import ask_all, latencies, rate
 from bench.policy_services import NAMES, Service, standing
 
 _CONNECTIONS = 500
+_LATENCY_SECONDS = 2.0
 _LIMIT = 5e-3  # seconds, of the 99th percentile
 _TARGETS = {
     ("memory", 1): 1.0,
@@ -43,13 +48,12 @@ def main() -> None:
     with short_folder() as folder, standing(folder) as services:
         rounds = _measured(services, chosen.rounds, chosen.seconds)
         reached = [_judged(rounds, kind) for kind in ("known", "unknown")]
-        ask_all(services[0].socket, services[0].known())
-        took = latencies(services[0].socket, services[0].known(), _CONNECTIONS, chosen.rate, 5.0)
-    p50, p99 = (sorted(took)[len(took) * percent // 100] for percent in (50, 99))
-    reached.append(p99 < _LIMIT)
-    said = f"{_CONNECTIONS} connections, {chosen.rate:.0f} look-ups a second"
-    _tell(f"{said}: p50 {p50 * 1e3:.2f} ms")
-    _tell(f"  {_word(reached[-1])}  p99 {p99 * 1e3:.2f} ms; to reach: {_LIMIT * 1e3:g} ms")
+        gc.collect()
+        gc.freeze()  # our own pauses are not the service's
+        p50, p99 = _percentiles(services[0], chosen.rounds, chosen.rate)
+    reached.append(median(p99) < _LIMIT)
+    _tell(f"{_CONNECTIONS} connections, {chosen.rate:.0f} look-ups a second, ms: p50 {_spread(p50, 2, 1e3)}")
+    _tell(f"  {_word(reached[-1])}  p99 {_spread(p99, 2, 1e3)}; to reach: {_LIMIT * 1e3:g}")
     _tell(f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} CPUs")
     sys.exit(not all(reached))
 
@@ -83,8 +87,20 @@ def _judged(rounds: Rounds, kind: str) -> bool:
     return all(reached)
 
 
-def _spread(values: Sequence[float]) -> str:
-    return f"{median(values):.0f} ({min(values):.0f}-{max(values):.0f})"
+def _percentiles(service: Service, rounds: int, a_second: float) -> tuple[list[float], list[float]]:
+    """Give the median and the 99th percentile of each round."""
+    p50, p99 = [], []
+    for _ in range(rounds):
+        ask_all(service.socket, service.known())
+        took = sorted(latencies(service.socket, service.known(), _CONNECTIONS, a_second, _LATENCY_SECONDS))
+        p50.append(took[len(took) // 2])
+        p99.append(took[len(took) * 99 // 100])
+    return p50, p99
+
+
+def _spread(values: Sequence[float], digits: int = 0, unit: float = 1) -> str:
+    low, middle, high = (f"{value * unit:.{digits}f}" for value in (min(values), median(values), max(values)))
+    return f"{middle} ({low}-{high})"
 
 
 def _word(reached: bool) -> str:  # noqa: FBT001 - the one thing that it is about

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _PIECE = 1 << 20  # octets
+_NAP = 50e-6  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +92,10 @@ def latencies(
             connection.sendall(question.request)
             under_way[connection] = (due, question)
             due += random.expovariate(a_second)
-        for key, _ in poll.select(0):  # it never sleeps: a timer's millisecond would be half of what is measured
+        ready = poll.select(0)  # with a time to wait it would wait whole milliseconds
+        if not ready:
+            time.sleep(_NAP)
+        for key, _ in ready:
             connection = key.fileobj  # type: ignore[assignment]
             began, question = under_way.pop(connection)
             if connection.recv(_PIECE) != question.reply:

@@ -2,6 +2,7 @@
 The policy service, served.
 """
 
+import gc
 import sys
 from collections.abc import Callable
 
@@ -23,12 +24,15 @@ def serve_policy(settings: Settings, ready: Callable[[], None]) -> None:
     sys.setswitchinterval(_SWITCH)
     database = open_database(settings)
     expiry = Expiry("look-ups", purge_of(database))
+    tables = policy.tables(
+        assurance_of(settings, database),
+        PolicyReports(SqlPolicies(database)) if settings.policy.tlsrpt else None,
+    )
+    gc.collect()
+    gc.freeze()  # what is there by now stays: the collector, which stops all answers, need not look at it again
     socketmap.serve(
         unix_path(settings.policy.socket),
-        policy.tables(
-            assurance_of(settings, database),
-            PolicyReports(SqlPolicies(database)) if settings.policy.tlsrpt else None,
-        ),
+        tables,
         ready,
         notify.Pulse(),
         settings.dns.timeout + _MARGIN,

@@ -15,7 +15,7 @@ from gatepost.errors import cause
 from gatepost.log import logger
 from gatepost.transport.answer import Answer, TryAgain
 
-_FRESH = 2.0  # seconds
+_FRESH = 1.0  # seconds
 _MOST = 2.5  # seconds; with the partner table's own two, an edit is seen within five
 _ENTRIES = 5000
 _UNDER_WAY = 1000
