@@ -3,16 +3,20 @@ Wires the checks of `gatepost doctor`.
 """
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
-from gatepost.app.store import database_of, gate, open_database, site_of, upgrade_database
+from gatepost.app.store import database_of, gate, host_of, open_database, site_of, upgrade_database
+from gatepost.db.deliveries import SqlDeliveries
 from gatepost.decision.reader import read_rules
-from gatepost.errors import ConfigError
+from gatepost.errors import ConfigError, GatepostError
 from gatepost.mta import doctor, finding
 from gatepost.mta.finding import Finding
 from gatepost.mta.postfix import checks, postconf
 from gatepost.mta.postfix.alias_checks import alias_checks
-from gatepost.mta.postfix.log_checks import log_checks
+from gatepost.mta.postfix.log_checks import following_check, log_checks
 from gatepost.mta.resolver_checks import resolver_checks
 from gatepost.settings import Settings
 from gatepost.transport.dns import StubResolver
@@ -40,6 +44,7 @@ def examine(settings: Settings) -> list[Finding]:
         *resolver_checks(settings.dns.resolvers, lambda: _validates(settings), _queue_directory(directory)),
         *checks.postfix_checks(directory, gate(settings), site_of(settings)),
         *log_checks(directory, settings.postfix.log),
+        *_following_checks(settings),
         *alias_checks(directory, settings.gateway.aliases, settings.gateway.internal_domains),
         *doctor.host_checks(settings.openpgp.gpg, settings.gateway.max_sessions),
     ]
@@ -59,3 +64,11 @@ def _queue_directory(directory: Path) -> Path | None:
         return Path(postconf.value(directory, "queue_directory"))
     except ConfigError:  # another check says so
         return None
+
+
+def _following_checks(settings: Settings) -> Iterator[Finding]:
+    """Check that the log is followed, if it is to be; the database's own faults are told by its check."""
+    if settings.postfix.log:
+        with suppress(GatepostError):
+            seen = SqlDeliveries(open_database(settings), host_of(settings)).seen()
+            yield following_check(seen, datetime.now(UTC))

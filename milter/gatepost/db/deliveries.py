@@ -54,6 +54,11 @@ class SqlDeliveries:
             row = connection.execute(wanted).first()
         return None if row is None else Position(row.place, row.sequence)
 
+    def seen(self) -> datetime | None:
+        """Tell when the position was written last; None if it never was."""
+        with self._database.reading() as connection:
+            return connection.scalar(select(log_position.c.at).where(log_position.c.host == self._host))
+
     def latest(self) -> int:
         """Give the sequence of the host's latest recorded decision."""
         wanted = select(func.max(event.c.sequence)).where(event.c.host == self._host, event.c.sequence < ENDLESS)

@@ -19,7 +19,7 @@ from gatepost.directory.event import Event, Recorded
 from gatepost.gateway.delivery import Copy, Delivery, advanced, concerned, copy_of, queue_ids_of
 
 _AT_ONCE = 2000  # decisions
-_SAVED_AGAIN = 60.0  # seconds after which the place is kept, though nothing of ours was logged
+_SAVED_AGAIN = 60.0  # seconds after which the place is kept, though nothing was logged: a sign of life, too
 _MOST_REMEMBERED = 20_000  # queue IDs of mail that is none of ours
 
 

@@ -289,6 +289,18 @@ def test_the_chain_is_proven(site: Site, tmp_path: Path) -> None:
     assert rows(site, "event") == 0
 
 
+def test_sign_of_life(database: Database) -> None:
+    """The place is noted at once, and again after a minute, though nothing is logged; a restart begins there."""
+    now = 0.0
+    store = SqlDeliveries(database, HOST, lambda: NOW + timedelta(seconds=now))
+    assert store.seen() is None
+    follower = Follower(log=FakeLog(), store=store, clock=lambda: now)
+    for now in (0.0, 30.0, 61.0, 62.0):  # noqa: B007 - read by the clocks
+        follower.look()
+        follower.note()
+    assert store.seen() == NOW + timedelta(seconds=61)
+
+
 def test_purge(site: Site) -> None:
     """What is over is deleted: delivered copies soon, those that nothing is told of later, kept lines in a day."""
     site.decide(decided(), decided("c@p.test", copy="COPY02"))

@@ -1,5 +1,6 @@
 """What the doctor and `setup` say of Postfix's log."""
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,16 @@ def test_sessions_that_are_not_logged(values: dict[str, str], tmp_path: Path) ->
     values["smtp_tls_loglevel"] = "0"
     (tmp_path / "log").touch(0o644)
     assert "smtp_tls_loglevel = 1" in found(str(tmp_path / "log"))[1][1]
+
+
+def test_nobody_follows() -> None:
+    """A service that has not noted its place for minutes, or never has, is told."""
+    now = datetime(2026, 5, 1, 12, tzinfo=UTC)
+    assert log_checks.following_check(now - timedelta(minutes=2), now).status is Status.OK
+    for seen, status in ((None, Status.WARN), (now - timedelta(minutes=6), Status.FAIL)):
+        found = log_checks.following_check(seen, now)
+        assert found.status is status
+        assert "gatepost run deliveries" in found.remedy
 
 
 def test_where_postfix_logs(values: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ import shutil
 import stat
 import subprocess
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from gatepost.errors import ConfigError
@@ -21,6 +22,7 @@ _GROUPS = ("gatepost", "adm", "systemd-journal")  # of its unit
 _USUAL = (Path("/var/log/mail.log"), Path("/var/log/maillog"))
 _JOURNAL_SOCKET = Path("/run/systemd/journal/socket")
 _TIMEOUT = 10.0
+_SILENCE = timedelta(minutes=5)
 
 
 def where(directory: Path) -> str:
@@ -54,6 +56,16 @@ def log_checks(directory: Path, log: str) -> Iterator[Finding]:
             "smtp_tls_loglevel = 0: of copies that go by the ordinary transport the log does not tell TLS",
             f"`postconf -c {directory} -e 'smtp_tls_loglevel = 1'`, then `postfix -c {directory} reload`",
         )
+
+
+def following_check(seen: datetime | None, now: datetime) -> Finding:
+    """Check that the service is at work, which notes at least once a minute how far it has come."""
+    remedy = "start `gatepost run deliveries`, and see its own log"
+    if seen is None:
+        return warn("Postfix's log was never followed yet", remedy)
+    if now - seen > _SILENCE:
+        return fail(f"Postfix's log is not followed since {seen.isoformat(timespec='seconds')}", remedy)
+    return ok("Postfix's log is being followed")
 
 
 def _proposal(place: str) -> str:
