@@ -24,7 +24,7 @@ from lab.mutants import Mutant, mutants_of
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "milter" / "gatepost"
 GUARDS = {
-    "decision": ("engine", "condition", "copies", "ladder", "demand", "release"),
+    "decision": ("engine", "condition", "copies", "inbound", "ladder", "demand", "release"),
     "gateway": (
         "despatch",
         "entry",
@@ -37,7 +37,7 @@ GUARDS = {
         "survey",
     ),
     "crypto": ("guard", "seal", "packets", "cms", "pgpmime"),
-    "message": ("direction",),
+    "message": ("direction", "received", "senders"),
     "transport": (
         "assurance",
         "dane",

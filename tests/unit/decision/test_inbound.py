@@ -65,6 +65,7 @@ class TestVerified:
     def test_is_what_the_mail_server_trusted(self) -> None:
         """Without a name in the table, any certificate that the mail server trusts is verified."""
         assert Inbound.of(Came.VERIFIED, "", [row("tls")]).came is Came.VERIFIED
+        assert Inbound.of(Came.VERIFIED, "x", [row("tls")]).came is Came.VERIFIED
         assert Inbound.of(Came.VERIFIED, "x", []).came is Came.VERIFIED
 
     def test_means_the_name_in_the_row(self) -> None:
@@ -110,6 +111,18 @@ class TestActions:
         assert plan.judgements[0].reasons[0] == (
             "partner partner.test asks that its mail come by tls; it came by TLS"
         )
+
+    @pytest.mark.parametrize(
+        ("came", "told"),
+        [
+            (Came.PLAIN, "came in clear: flag"),
+            (Came.TLS, "came by TLS: flag"),
+            (Came.VERIFIED, "came by TLS from a trusted certificate: flag"),
+        ],
+    )
+    def test_how_it_came_is_told(self, came: Came, told: str) -> None:
+        """The reason tells people what Postfix saw."""
+        assert Inbound.of(came, "", [row("encrypt")]).reasons[0].endswith(f"; it {told}")
 
     @pytest.mark.parametrize("direction", [Direction.OUT, Direction.INTERNAL, Direction.TRANSIT])
     @pytest.mark.parametrize("action", ["quarantine", "tempfail"])
