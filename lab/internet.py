@@ -227,7 +227,12 @@ def _built(folder: Path, stack: ExitStack, settings: Mapping[str, Setting]) -> I
         within=gateway,
         dns=True,
     )
-    own = {"dns.https_ca_file": str(authority.file), "dns.timeout": 10.0, **settings}
+    own = {
+        "dns.https_ca_file": str(authority.file),
+        "dns.timeout": 10.0,
+        "postfix.log": str(postfix.maillog),
+        **settings,
+    }
     gpg = Gpg(folder / "gpg")
     stack.callback(gpg.close)
     unknown = Authority(folder / "unknown", "Unknown CA")

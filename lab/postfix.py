@@ -239,6 +239,10 @@ class Postfix:
         """Set an option of a service in master.cf, `SERVICE/TYPE/NAME=VALUE`; call `reload` for it to count."""
         self._run("postconf", "-P", option)
 
+    def option(self, name: str) -> str:
+        """Give the value of an option of a service in master.cf, `SERVICE/TYPE/NAME`."""
+        return self._run("postconf", "-Ph", name).stdout.strip()
+
     def get(self, name: str) -> str:
         """Give the value of a main.cf setting."""
         return self._run("postconf", "-h", name).stdout.strip()

@@ -19,7 +19,7 @@ class Case:
     """A domain, its mail host and its policy, and what becomes of mail to somebody there who has no key."""
 
     domain: str
-    becomes: Literal["arrived", "deferred", "held"]
+    becomes: Literal["arrived", "deferred", "held", "put off"]
     seen: str  # the door; what Postfix says of the host; a step of `tls check`
     host: str = _HOST
     allowed: str = ""  # the host that the policy names, if it is another
@@ -64,7 +64,7 @@ _NOT_ASSURED = [
     Case("sts-malformed.test", "held", "version", policy={"text": "mode: enforce\nmx: mx2.alpha.test\n"}),
     Case("sts-testing.test", "held", "mode testing assures nothing", policy={"mode": "testing"}),
     Case("sts-none.test", "held", "mode none assures nothing", policy={"mode": "none"}),
-    Case("sts-others.test", "held", "it names none of the mail hosts", allowed="mx1.alpha.test"),
+    Case("sts-others.test", "put off", "it names none of the mail hosts", allowed="mx1.alpha.test"),
     Case("sts-private.test", "held", PRIVATE_WEB, policy={"address": PRIVATE_WEB}),
     Case("sts-without.test", "held", "publishes no MTA-STS policy", change=_without_record),
 ]
@@ -100,15 +100,22 @@ def test_enforced_policies_carry_mail_to_the_hosts_that_keep_them(net: Internet,
 
 @pytest.mark.parametrize("case", _NOT_ASSURED, ids=str)
 def test_other_policies_carry_no_confidential_mail(cases: Told, case: Case) -> None:
-    """A policy that cannot be trusted, or is not enforced, is as good as none: held, or encrypted for ann."""
+    """
+    A policy that cannot be trusted, or is not enforced, is as good as none: held, or encrypted for ann.
+
+    One that names none of the mail hosts forbids all of them (RFC 8461 section 5): put off, or encrypted for ann.
+    """
     without, keyed = f"bob@{case.domain}", f"ann@{case.domain}"
-    assert cases.plans[without]["treatment"] == "quarantine"
+    assert cases.plans[without]["treatment"] not in ("tls", "pass")
     assert cases.plans[keyed]["treatment"] == "openpgp"
     found = cases.checks[case.domain]
     assert found["assured"] is False
     assert case.seen in " ".join(found["steps"])
-    assert without in cases.held
-    cases.messages[without].check_went_nowhere()
+    if case.becomes == "put off":
+        assert cases.messages[without].put_off().startswith("451")
+    else:
+        assert without in cases.held
+        cases.messages[without].check_went_nowhere()
     cases.messages[keyed].arrived_encrypted()
 
 
