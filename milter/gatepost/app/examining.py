@@ -12,14 +12,19 @@ from gatepost.app.store import database_of, gate, host_of, open_database, site_o
 from gatepost.db.deliveries import SqlDeliveries
 from gatepost.decision.reader import read_rules
 from gatepost.errors import ConfigError, GatepostError
+from gatepost.message import address
+from gatepost.message.address import NULL_SENDER
 from gatepost.mta import doctor, finding
 from gatepost.mta.finding import Finding
 from gatepost.mta.postfix import checks, postconf
 from gatepost.mta.postfix.alias_checks import alias_checks
 from gatepost.mta.postfix.log_checks import following_check, log_checks
+from gatepost.mta.postfix.routes import PostfixRoutes
 from gatepost.mta.resolver_checks import resolver_checks
 from gatepost.settings import Settings
 from gatepost.transport.dns import StubResolver
+
+_SOME_MAIL = (NULL_SENDER, address.parse(b"<doctor@gatepost.invalid>"))
 
 
 def examine(settings: Settings) -> list[Finding]:
@@ -40,6 +45,7 @@ def examine(settings: Settings) -> list[Finding]:
         *doctor.folder_checks(folders),
         *doctor.service_checks(services),
         doctor.policy_check(settings.policy.socket),
+        *finding.trial("Postfix's routing tables can be asked", lambda: PostfixRoutes(directory)(_SOME_MAIL)),
         *doctor.report_checks(reports=settings.policy.tlsrpt),
         *resolver_checks(settings.dns.resolvers, lambda: _validates(settings), _queue_directory(directory)),
         *checks.postfix_checks(directory, gate(settings), site_of(settings)),
