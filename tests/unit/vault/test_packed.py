@@ -11,7 +11,7 @@ from gatepost.errors import CryptoError
 from gatepost.message.address import NULL_SENDER, parse
 from gatepost.message.body import MemoryBody
 from gatepost.message.field import Field
-from gatepost.message.transaction import Client, Recipient, Transaction
+from gatepost.message.transaction import Came, Client, Recipient, Transaction
 from gatepost.vault.packed import pack, unpack
 
 FIELDS = st.lists(st.builds(Field, st.binary(max_size=20), st.binary(max_size=80)), max_size=8)
@@ -55,6 +55,20 @@ def test_who_was_led_to_comes_back() -> None:
     before = replace(message(), recipients=ends)
 
     assert ends == unpack(pack(before)).recipients
+
+
+def test_how_it_came_comes_back() -> None:
+    """A release tells how the message came; a copy that was held before that was noted came in clear."""
+    client = Client("192.0.2.1", came=Came.VERIFIED, certificate="mx.partner.test")
+    packed = b"".join(pack(replace(message(), client=client)))
+
+    after = unpack([packed]).client
+    assert after == client
+    assert after.came is Came.VERIFIED
+    older = packed.replace(b', "came": "verified", "certificate": "mx.partner.test"', b"")
+    assert unpack([older]).client == Client("192.0.2.1")
+    with pytest.raises(CryptoError):
+        unpack([packed.replace(b'"verified"', b'"otherwise"')])
 
 
 def test_null_sender_comes_back() -> None:
