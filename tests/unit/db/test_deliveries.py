@@ -21,6 +21,7 @@ from gatepost.db.writer import Writer
 from gatepost.directory.audit import audit
 from gatepost.directory.event import DELIVERY, Event
 from gatepost.errors import StorageError
+from gatepost.gateway import following
 from gatepost.gateway.delivery import Delivery, Session, Status
 from gatepost.gateway.following import Change, Follower, Position
 from gatepost.gateway.history import history
@@ -200,6 +201,25 @@ def test_only_news_makes_events(site: Site) -> None:
     ]
     assert [site.turn(one) for one in lines] == [1, 0, 1, 1, 0]
     assert [status for _, _, status in site.deliveries()] == ["deferred", "deferred", "sent"]
+
+
+def test_after_the_end(site: Site) -> None:
+    """What was delivered stays delivered, whatever is told of it afterwards."""
+    site.decide(decided())
+    assert [site.turn(OK), site.turn(LATER), site.turn(replace(OK, status=Status.BOUNCED))] == [1, 0, 0]
+    assert site.deliveries() == [("b@p.test", "COPY01", "sent")]
+
+
+def test_more_decisions_than_are_read_at_once(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lines wait until all decisions are known, also where one message's are read in parts."""
+    monkeypatch.setattr(following, "_AT_ONCE", 2)
+    passed = [decided(f"{number}@p.test", copy="", treatment="pass") for number in range(4)]
+    site.decide(*passed, decided(copy="", treatment="openpgp"))
+    line = replace(OK, queue_id="MESSAGE1")
+    later = replace(LATER, queue_id="MESSAGE1")
+    assert [site.turn(later), site.turn(), site.turn(), site.turn(line)] == [0, 0, 1, 1]
+    assert [status for _, _, status in site.deliveries()] == ["deferred", "sent"]
+    assert rows(site, "early_delivery") == 0
 
 
 @pytest.mark.parametrize("status", [Status.EXPIRED, Status.DELETED])

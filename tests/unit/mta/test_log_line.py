@@ -116,6 +116,13 @@ def test_bounds() -> None:
     assert line_of(b"\0" * 100 + head + sent().encode(), NOW) is not None
 
 
+def test_what_was_said_is_cut() -> None:
+    """However much a stranger says, little of it is kept."""
+    delivery = LogReader("postfix").read(smtp(sent().replace("250 ok", "x" * 1000)))
+    assert delivery is not None
+    assert delivery.reply == "x" * 200
+
+
 class TestAddresses:
     def test_original_recipient(self) -> None:
         """An address that was rewritten is known by both."""
@@ -166,7 +173,7 @@ class TestSessions:
     @pytest.mark.parametrize(
         "other",
         [
-            smtp(sent(queue_id="4XyOTHERID"), at=101),
+            smtp(sent("c@p.test", queue_id="4XyOTHERID"), at=101),
             smtp(sent(), at=101),
             smtp(sent("c@p.test"), at=110),
             smtp(sent("c@p.test", relay="mx2.p.test[192.0.2.2]:25")),
