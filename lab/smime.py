@@ -41,6 +41,22 @@ class Smime:
         )
         return self.folder / f"{address}.pem"
 
+    def private(self, address: str) -> Path:
+        """Give a file with that correspondent's key and certificate, as `key import --private` reads it."""
+        both = self.folder / f"{address}.both"
+        both.write_bytes(b"".join((self.folder / f"{address}.{half}").read_bytes() for half in ("key", "pem")))
+        return both
+
+    def encrypt(self, entity: bytes, *addresses: str, options: Sequence[str] = ("-aes-256-gcm",)) -> bytes:
+        """Encrypt an entity to correspondents, as `openssl cms` does; gives CMS in DER, or in BER with -stream."""
+        files = [f"{address}.pem" for address in addresses]
+        return self._openssl("cms", "-encrypt", "-binary", "-outform", "DER", *options, *files, data=entity)
+
+    def sign(self, entity: bytes, address: str) -> bytes:
+        """Sign an entity, which stands in what comes out: CMS in DER."""
+        signer = ("-signer", f"{address}.pem", "-inkey", f"{address}.key")
+        return self._openssl("cms", "-sign", "-nodetach", "-binary", "-outform", "DER", *signer, data=entity)
+
     def decrypt(self, message: bytes, address: str) -> bytes:
         """Decrypt a whole message as that correspondent; gives the entity inside, or raises RuntimeError."""
         keys = ("-recip", f"{address}.pem", "-inkey", f"{address}.key")

@@ -14,8 +14,8 @@ import pysequoia
 import pytest
 
 from gatepost.crypto import guard, packets
-from gatepost.crypto.gnupg_engine import UNDECRYPTABLE, GnupgDecryptor, GnupgEncryptor
-from gatepost.crypto.openpgp import Encryptor, Verification
+from gatepost.crypto.gnupg_engine import GnupgDecryptor, GnupgEncryptor
+from gatepost.crypto.openpgp import UNDECRYPTABLE, Encryptor, Verification
 from gatepost.crypto.sequoia import SequoiaEncryptor
 from gatepost.errors import CryptoError
 

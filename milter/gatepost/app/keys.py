@@ -13,6 +13,8 @@ from gatepost.app.store import chains_of, open_database, unix_path
 from gatepost.crypto.certificate import EitherReader
 from gatepost.crypto.envelope import Enveloper
 from gatepost.crypto.gnupg_engine import GnupgDecryptor, GnupgKeys
+from gatepost.crypto.opened_envelope import SmimeDecryptor
+from gatepost.crypto.private_certificate import SmimeKeys
 from gatepost.crypto.proof import Prover
 from gatepost.crypto.sequoia import SequoiaEncryptor
 from gatepost.crypto.smime import Smime
@@ -68,6 +70,7 @@ def keyring_of(settings: Settings) -> Keyring:
         table=KeyTable(open_database(settings)),
         reader=EitherReader(openpgp=SequoiaEncryptor(), smime=X509Reader()),
         maker=GnupgKeys(settings.openpgp.gpg),
+        smime=SmimeKeys(),
         public=lambda: secrets.read_public("keys", settings.secrets.directory),
         site=Site(frozenset(settings.gateway.internal_domains)),
     )
@@ -82,7 +85,8 @@ def serve_keys(settings: Settings, ready: Callable[[], None]) -> None:
     holder = KeyHolder(
         own=KeyTable(database),
         partners=SqlKeys(database),
-        decryptor=decryptor,
+        openpgp=decryptor,
+        smime=SmimeDecryptor(),
         keys_private=secret.reveal(),
         vault_private=secrets.read("vault", settings.secrets.directory).reveal(),
         heads=heads.numbers,

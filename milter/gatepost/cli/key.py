@@ -54,7 +54,10 @@ def import_(
     ctx: typer.Context,
     files: Files,
     owner: Owner = "",
-    private: Annotated[bool, typer.Option("--private", help="The files hold private keys of ours.")] = False,
+    private: Annotated[
+        bool,
+        typer.Option("--private", help="The files hold private keys of ours; of S/MIME with their certificate."),
+    ] = False,
     passphrase_file: Annotated[
         Path | None, typer.Option(help="File with the private keys' passphrase; asked for on a terminal.")
     ] = None,

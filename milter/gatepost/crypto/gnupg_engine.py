@@ -23,10 +23,8 @@ from gatepost.crypto import guard
 from gatepost.crypto.certificate import Certificate
 from gatepost.crypto.gnupg_home import UNLOCKED, Home, records, remove_stale
 from gatepost.crypto.guard import Component
-from gatepost.crypto.openpgp import Decrypted, Verification
+from gatepost.crypto.openpgp import UNDECRYPTABLE, Decrypted, Verification
 from gatepost.errors import CryptoError
-
-UNDECRYPTABLE = "the message cannot be decrypted with this key"
 
 _REMEMBERED = 1024  # certificates in one keyring, results kept
 _HOMES = 32  # private keys that have a home at one time

@@ -13,6 +13,8 @@ from gatepost.crypto.certificate import Reader
 from gatepost.message.address import Address
 from gatepost.message.body import Body
 
+UNDECRYPTABLE = "the message cannot be decrypted with this key"
+
 
 @dataclass(frozen=True, slots=True)
 class Verification:
@@ -25,22 +27,26 @@ class Verification:
 @dataclass(frozen=True, slots=True)
 class Opened:
     """
-    A decrypted message: plaintext that was integrity protected, and the signature found inside.
+    A decrypted message: its plaintext, and the signature found inside.
 
-    Two are equal if their plaintexts' digests (SHA-256) and what was found of signatures are.
+    Two are equal if their plaintexts' digests (SHA-256) and what was found of signatures are. `kind` is "openpgp"
+    or "smime"; `intact` is false where nothing proves that the plaintext is what the sender encrypted.
     """
 
     plaintext: Body = field(compare=False)
     digest: bytes
     verification: Verification
+    kind: str = "openpgp"
+    intact: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Decrypted:
-    """What a decryptor found: the SHA-256 of the plaintext that it wrote, and the signature inside."""
+    """What a decryptor found: the SHA-256 of the plaintext that it wrote, the signature, whether it is proved."""
 
     digest: bytes
     verification: Verification
+    intact: bool = True
 
 
 def private_context(fingerprint: str) -> bytes:
@@ -76,9 +82,9 @@ class Decryptor(Protocol):
         self, source: IO[bytes], target: IO[bytes], private: bytes, signers: Sequence[bytes], *, most: int
     ) -> Decrypted:
         """
-        Decrypt one file into another with one transferable private key; verify against the signers' certificates.
+        Decrypt one file into another with one private key; verify against the signers' certificates.
 
-        Raises CryptoError, always the same text, for anything that does not decrypt whole and with integrity, or
+        Raises CryptoError, always the same text, for anything that does not decrypt whole, or
         to more than `most` octets; what stands in the target then counts for nothing. OSError if the disk is full.
         """
 

@@ -86,26 +86,18 @@ def may_be_encrypted(fields: Iterable[Field], *, inline: bool) -> bool:
 
 def ciphertext(fields: Iterable[Field], body: Body, *, inline: bool) -> bytes | None:
     """
-    Give the OpenPGP message that is the outermost entity, armored or binary; None if it is none.
+    Give the encrypted message that is the outermost entity; None if it is none.
 
-    `inline`: a text body that is nothing but one armored message counts too.
+    It is OpenPGP, armored or binary, or an enveloped CMS. `inline`: a text body that is nothing but one armored
+    message counts too.
     """
     fields = tuple(fields)
-    return _ciphertext(fields, _media(fields), body, inline=inline)
-
-
-def is_encrypted(fields: Iterable[Field], body: Body) -> bool:
-    """Tell whether the message is truly encrypted: OpenPGP packets or an enveloped CMS, and nothing beside it."""
-    fields = tuple(fields)
-    media = _media(fields)
-    if media in _CMS:
-        return body.size <= MAX_CIPHERTEXT and _is_enveloped(fields, body.read())
-    return _ciphertext(fields, media, body, inline=True) is not None
-
-
-def _ciphertext(fields: tuple[Field, ...], media: bytes, body: Body, *, inline: bool) -> bytes | None:
     if body.size > MAX_CIPHERTEXT:
         return None
+    media = _media(fields)
+    if media in _CMS:
+        found = _decoded(fields, body.read())
+        return found if found is not None and cms.is_enveloped(found) else None
     if media == b"multipart/encrypted":
         found = _encrypted_part(fields, body)
     elif inline and media == b"text/plain":
@@ -113,6 +105,11 @@ def _ciphertext(fields: tuple[Field, ...], media: bytes, body: Body, *, inline: 
     else:
         return None
     return found if found is not None and _is_message(found) else None
+
+
+def is_encrypted(fields: Iterable[Field], body: Body) -> bool:
+    """Tell whether the message is truly encrypted: OpenPGP packets or an enveloped CMS, and nothing beside it."""
+    return ciphertext(fields, body, inline=True) is not None
 
 
 def open_entity(plaintext: Body, directory: Path | None = None) -> tuple[tuple[Field, ...], Body]:
@@ -208,8 +205,3 @@ def _decoded(fields: tuple[Field, ...], body: bytes) -> bytes | None:
 def _is_message(data: bytes) -> bool:
     binary = packets.dearmor(data)
     return binary is not None and packets.is_encrypted_message(binary)
-
-
-def _is_enveloped(fields: tuple[Field, ...], body: bytes) -> bool:
-    data = _decoded(fields, body)
-    return data is not None and cms.is_enveloped(data)

@@ -52,7 +52,8 @@ class Parsed:
     """
     A certificate with what encrypting to it needs.
 
-    `issuer` and `serial` stand as in the certificate, in DER; `capabilities` are the algorithms that it announces
+    `issuer` and `serial` stand as in the certificate, in DER; `key_identifier` is what some name it by;
+    `capabilities` are the algorithms that it announces
     (RFC 4262), as OIDs in DER. `fault` is why it serves for no mail, at any time.
     """
 
@@ -60,6 +61,7 @@ class Parsed:
     key: PublicKey | None
     issuer: bytes
     serial: bytes
+    key_identifier: bytes
     capabilities: frozenset[bytes]
     component: Component
     fault: str
@@ -131,6 +133,7 @@ def _parsed(found: x509.Certificate, data: bytes, issuer: bytes, serial: bytes) 
         key=key,
         issuer=issuer,
         serial=serial,
+        key_identifier=_key_identifier(found, key),
         capabilities=_capabilities(found),
         component=Component(fingerprint, algorithm, bits, starts, ends, revoked=False, encrypts=True),
         fault=next(_faults(found, key, algorithm), ""),
@@ -145,7 +148,7 @@ def _certificates(data: bytes) -> list[x509.Certificate]:
             return x509.load_pem_x509_certificates(data)
         if data.startswith(b"-----BEGIN "):
             kind = data[11:75].partition(b"-----")[0].decode("ascii", "replace")
-            raise CryptoError(f"PEM holds {kind!r}, no CERTIFICATE; private keys of S/MIME are not read")
+            raise CryptoError(f"PEM holds {kind!r}, no CERTIFICATE; a private key of ours comes in with --private")
         with suppress(*_UNREADABLE):
             return [x509.load_der_x509_certificate(data)]
         return pkcs7.load_der_pkcs7_certificates(data)
@@ -185,6 +188,14 @@ def _key(found: x509.Certificate) -> tuple[PublicKey | None, str, int]:
     if isinstance(key, ec.EllipticCurvePublicKey):
         return (key if isinstance(key.curve, CURVES) else None), f"EC {key.curve.name}", 0
     return None, type(key).__name__.removesuffix("PublicKey").lstrip("_"), 0
+
+
+def _key_identifier(found: x509.Certificate, key: PublicKey | None) -> bytes:
+    """Give the certificate's subject key identifier, or what it would be (RFC 5280 section 4.2.1.2)."""
+    there = _extension(found, x509.SubjectKeyIdentifier)
+    if there is None and key is not None:
+        there = x509.SubjectKeyIdentifier.from_public_key(key)
+    return there.digest if there else b""
 
 
 def _faults(found: x509.Certificate, key: PublicKey | None, algorithm: str) -> Iterator[str]:

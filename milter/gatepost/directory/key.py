@@ -1,5 +1,5 @@
 """
-Keys of partners and of the site: OpenPGP certificates (and later S/MIME), under an address or a domain.
+Keys of partners and of the site: OpenPGP keys and X.509 certificates, under an address or a domain.
 
 A key is looked up by exact address, then lower case, then without `+tag`, then by domain; a recipient's own key
 comes before its domain's.

@@ -85,7 +85,7 @@ class Arrivals:
                 seconds=budget.left(),
                 on_wait=budget.tick,
             )
-            if found is None:
+            if found is None or not found.intact:
                 closed.append(recipient)
             else:
                 opened.setdefault(found, []).append(recipient)
@@ -138,19 +138,19 @@ class Arrivals:
         status = opened.verification.status
         if status != "pass":
             flags = (*came.flags, "unauthenticated")
-            return replace(came, decrypted="openpgp", signed=status, flags=flags)
+            return replace(came, decrypted=opened.kind, signed=status, flags=flags)
         fingerprint = opened.verification.fingerprint
         signer = next(
             (
                 key
-                for key in self._keys.find(address.parse(sender.encode()), "openpgp")
+                for key in self._keys.find(address.parse(sender.encode()), opened.kind)
                 if key.fingerprint == fingerprint
             ),
             None,
         )
         return replace(
             came,
-            decrypted="openpgp",
+            decrypted=opened.kind,
             signed="pass",
             by=sender,
             key=fingerprint,

@@ -38,26 +38,41 @@ class Table(Protocol):
         """Delete a key, under one owner or under all."""
 
 
-class Maker(Protocol):
-    """Makes and reads private keys. Raises CryptoError, WorkerError."""
-
-    def generate(self, user_id: str, days: int) -> tuple[bytes, bytes]:
-        """Make a key; gives its public and its private half."""
+class PrivateReader(Protocol):
+    """Reads private keys. Raises CryptoError, WorkerError."""
 
     def read_private(self, data: bytes, passphrase: str) -> tuple[bytes, bytes]:
         """Read one private key, taking its passphrase off; gives its public and its private half."""
+
+
+class Maker(PrivateReader, Protocol):
+    """Makes private keys too. Raises CryptoError, WorkerError."""
+
+    def generate(self, user_id: str, days: int) -> tuple[bytes, bytes]:
+        """Make a key; gives its public and its private half."""
 
 
 class Keyring:
     """Edits the key table for an administrator."""
 
     def __init__(
-        self, *, table: Table, reader: Reader, maker: Maker, public: Callable[[], bytes], site: Site
+        self,
+        *,
+        table: Table,
+        reader: Reader,
+        maker: Maker,
+        smime: PrivateReader,
+        public: Callable[[], bytes],
+        site: Site,
     ) -> None:
-        """Take the way to the public half of the secret `keys`, for sealing private keys, and what is ours."""
+        """
+        Take what makes OpenPGP keys, what reads private keys of S/MIME, the way to the public half of the secret
+        `keys`, for sealing private keys, and what is ours.
+        """
         self._table = table
         self._reader = reader
         self._maker = maker
+        self._smime = smime
         self._public = public
         self._site = site
 
@@ -85,12 +100,9 @@ class Keyring:
         self._table.put(keys)
 
     def add_private(self, name: str, data: bytes, owner: str, passphrase: str) -> tuple[Key, ...]:
-        """Store one private OpenPGP key of ours from a file, sealed."""
-        if is_x509(data):
-            raise DirectoryError(
-                f"file {name}: private keys of S/MIME cannot be kept; import a private OpenPGP key"
-            )
-        return self._seal(*self._maker.read_private(data, passphrase), owner, f"file {name}")
+        """Store one private key of ours from a file, sealed; one of S/MIME with its certificate."""
+        reader = self._smime if is_x509(data) else self._maker
+        return self._seal(*reader.read_private(data, passphrase), owner, f"file {name}")
 
     def generate(self, owner: str, days: int) -> tuple[Key, ...]:
         """Make a key for one of our addresses or domains, valid for so many days."""

@@ -70,9 +70,7 @@ class KeyClient:
             head = self._ask(request, files=(encrypted.fileno(), opened.fileno()), wait=wait).head
             if head["status"] == "undecryptable":
                 return None
-            verification, digest = _read_answer(head)
-            body = FileBody(opened.fileno())
-        return Opened(body, digest, verification)
+            return _read_answer(head, FileBody(opened.fileno()))
 
     def release(self, held: UUID, wrapped: bytes) -> bytes:
         """Unwrap the data key of one held copy; raises CryptoError where it does not open, WorkerError."""
@@ -169,11 +167,13 @@ class KeyClient:
         return answer
 
 
-def _read_answer(head: Mapping[str, Any]) -> tuple[Verification, bytes]:
+def _read_answer(head: Mapping[str, Any], plaintext: Body) -> Opened:
     found, digest = head.get("verification"), str(head.get("digest") or "")
     if not isinstance(found, dict) or found.get("status") not in _STATUSES or not digest:
         raise WorkerError("the key worker's answer lacks the signature's status")
-    return Verification(found["status"], str(found.get("fingerprint", ""))), bytes.fromhex(digest)
+    verification = Verification(found["status"], str(found.get("fingerprint", "")))
+    kind = "smime" if head.get("kind") == "smime" else "openpgp"
+    return Opened(plaintext, bytes.fromhex(digest), verification, kind, intact=head.get("intact") is True)
 
 
 @dataclass(frozen=True, slots=True)

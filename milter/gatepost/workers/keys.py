@@ -5,6 +5,7 @@ Rules:
   * Each key opens mail for its own address or its own domain only; the recipient is asked with every message, and
     the worker looks the keys up itself.
   * Who may ask what is decided by the caller's user (SO_PEERCRED), never by what the caller says.
+  * OpenPGP or CMS: which one a message is shows in its first octet.
   * What cannot be decrypted gets one answer, whatever the reason: nobody learns from the difference.
   * Private halves are unsealed for one operation; nothing of a message is kept or logged.
 
@@ -39,6 +40,7 @@ from gatepost.workers.frames import Frame
 _AT_ONCE = 4  # decryptions; others wait
 LARGEST = 128 << 20  # octets of a plaintext, whatever the caller asks for
 _IDLE_SECONDS = 600.0
+_DER = b"\x30"  # a SEQUENCE; no OpenPGP packet and no armor begins so
 _CREDENTIALS = struct.Struct("3i")  # struct ucred: pid, uid, gid
 
 Reply = tuple[dict[str, object], bytes]
@@ -75,7 +77,8 @@ class KeyHolder:
         *,
         own: OwnKeys,
         partners: Keys,
-        decryptor: Decryptor,
+        openpgp: Decryptor,
+        smime: Decryptor,
         keys_private: bytes,
         vault_private: bytes,
         heads: Callable[[], Mapping[str, int]] = dict,
@@ -83,7 +86,7 @@ class KeyHolder:
         """Take the private halves of the secrets `keys` and `vault`, raw, and who tells the latest stamps."""
         self._own = own
         self._partners = partners
-        self._decryptor = decryptor
+        self._decryptors = {"openpgp": openpgp, "smime": smime}
         self._keys_private = keys_private
         self._vault_private = vault_private
         self._prover = Prover(keys_private)
@@ -113,20 +116,23 @@ class KeyHolder:
         raise WorkerError("the key worker does not know this operation")
 
     def _open(self, recipient: Address, sender: str, encrypted: IO[bytes], opened: IO[bytes], most: int) -> Reply:
-        signers = self._signers(sender)
-        for key, sealed in self._own.sealed(recipient, "openpgp"):
+        encrypted.seek(0)
+        kind = "smime" if encrypted.read(1) == _DER else "openpgp"
+        signers = self._signers(sender, kind)
+        for key, sealed in self._own.sealed(recipient, kind):
             try:
                 private = seal.unwrap(self._keys_private, sealed, private_context(key.fingerprint))
                 with self._slots:
-                    done = self._decryptor.decrypt(encrypted, opened, private, signers, most=most)
+                    done = self._decryptors[kind].decrypt(encrypted, opened, private, signers, most=most)
             except CryptoError:
                 continue
             found = {"status": done.verification.status, "fingerprint": done.verification.fingerprint}
+            what = {"kind": kind, "intact": done.intact}
             answer = {"verification": found, "digest": done.digest.hex(), "key": key.fingerprint}
-            return {"status": "ok", **answer}, b""
+            return {"status": "ok", **what, **answer}, b""
         return {"status": "undecryptable"}, b""
 
-    def _signers(self, sender: str) -> list[bytes]:
+    def _signers(self, sender: str, kind: str) -> list[bytes]:
         """Give the certificates under the author's address or domain; none where that cannot be told."""
         try:
             address = parse(sender.encode())
@@ -134,7 +140,7 @@ class KeyHolder:
             return []
         if not address.domain:
             return []
-        return [key.certificate for key in self._partners.find(address, "openpgp")]
+        return [key.certificate for key in self._partners.find(address, kind)]
 
     def _release(self, held: UUID, wrapped: bytes) -> Reply:
         try:

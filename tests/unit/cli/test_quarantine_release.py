@@ -15,6 +15,7 @@ from gatepost import secrets
 from gatepost.app import gateway as wiring
 from gatepost.app.store import open_database, open_quarantine, unix_path
 from gatepost.cli.main import app
+from gatepost.crypto.opened_envelope import SmimeDecryptor
 from gatepost.crypto.sequoia import SequoiaEncryptor
 from gatepost.db.keys import KeyTable
 from gatepost.directory.key import Key, Trust
@@ -120,7 +121,8 @@ def site(bare: Site) -> Site:
     holder = KeyHolder(
         own=NoKeys(),
         partners=NoKeys(),
-        decryptor=NoKeys(),  # type: ignore[arg-type]
+        smime=SmimeDecryptor(),
+        openpgp=NoKeys(),  # type: ignore[arg-type]
         keys_private=bytes(32),
         vault_private=secrets.read("vault", bare.settings.secrets.directory).reveal(),
     )

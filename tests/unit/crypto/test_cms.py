@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gatepost.crypto import cms
+from gatepost.crypto import ber, cms
 
 _OID = bytes.fromhex("06092a864886f70d010703")
 _AUTH_OID = bytes.fromhex("060b2a864886f70d0109100117")
@@ -196,6 +196,6 @@ def test_levels_are_limited(levels: int, counts: bool) -> None:
 @pytest.mark.parametrize(("most", "counts"), [(14, True), (13, False)])
 def test_elements_are_limited(monkeypatch: pytest.MonkeyPatch, most: int, counts: bool) -> None:
     """More elements than the limit are not read."""
-    monkeypatch.setattr(cms, "_MAX_ELEMENTS", most)
+    monkeypatch.setattr(ber, "_MAX_ELEMENTS", most)
 
     assert cms.is_enveloped(WHOLE) is counts

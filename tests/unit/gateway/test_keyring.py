@@ -2,13 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import pysequoia
 import pytest
+from lab.smime import Smime
 
 from gatepost.crypto import seal
+from gatepost.crypto.certificate import EitherReader
 from gatepost.crypto.openpgp import private_context
+from gatepost.crypto.private_certificate import SmimeKeys
 from gatepost.crypto.sequoia import SequoiaEncryptor
+from gatepost.crypto.x509 import X509Reader
 from gatepost.directory.key import Key, Trust
 from gatepost.errors import CryptoError, DirectoryError
 from gatepost.gateway.keyring import Keyring, read_owner
@@ -75,8 +80,9 @@ def table() -> Table:
 def ring(table: Table) -> Keyring:
     return Keyring(
         table=table,
-        reader=SequoiaEncryptor(),
+        reader=EitherReader(openpgp=SequoiaEncryptor(), smime=X509Reader()),
         maker=Maker(),
+        smime=SmimeKeys(),
         public=lambda: PUBLIC,
         site=Site(frozenset({"hosp.test", ".hosp.test"})),
     )
@@ -186,3 +192,23 @@ def test_what_is_no_owner_is_refused(text: str) -> None:
     """Anything but an address or a domain is an error that shows how to write one."""
     with pytest.raises(DirectoryError, match="example"):
         read_owner(text)
+
+
+@pytest.mark.real
+def test_a_private_key_of_smime_is_sealed_with_its_certificate(
+    ring: Keyring, table: Table, tmp_path: Path
+) -> None:
+    """It comes under an address that its certificate names, or by --for under a domain, and is not readable."""
+    people = Smime(tmp_path / "smime")
+    data = people.certificate("anna@hosp.test").read_bytes() + (people.folder / "anna@hosp.test.key").read_bytes()
+
+    with pytest.raises(DirectoryError, match="no user ID with eve"):
+        ring.add_private("a.pem", data, "eve@hosp.test", "")
+    assert table.sealed == {}
+    (key,) = ring.add_private("a.pem", data, "", "")
+    owners = {one.owner for one in ring.add_private("a.pem", data, "hosp.test", "")}
+    assert (key.owner, key.kind, key.own) == ("anna@hosp.test", "smime", True)
+    assert owners == {"anna@hosp.test", "hosp.test"}
+    sealed = table.sealed[key.fingerprint]
+    assert key.certificate not in sealed
+    assert seal.unwrap(PRIVATE, sealed, private_context(key.fingerprint)).startswith(key.certificate)

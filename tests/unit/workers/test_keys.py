@@ -37,7 +37,9 @@ ANNA = parse(b"<anna@hosp.test>")
 class FakeDecryptor:
     """Opens `KEY:TEXT` with the private key `KEY`; notes the signers that it was given."""
 
-    def __init__(self) -> None:
+    def __init__(self, first: bytes = b"") -> None:
+        """Take the octets that a message must begin with."""
+        self.first = first
         self.signers: list[bytes] = []
         self.delay = 0.0
 
@@ -48,10 +50,11 @@ class FakeDecryptor:
         self.signers = list(signers)
         source.seek(0)
         name, _, text = source.read().partition(b":")
-        if name != private or len(text) > most:
+        if name != self.first + private or len(text) > most:
             raise CryptoError("no")
         target.write(text)
-        return Decrypted(sha256(text).digest(), Verification("pass", "AB") if signers else Verification("none"))
+        verification = Verification("pass", "AB") if signers else Verification("none")
+        return Decrypted(sha256(text).digest(), verification, intact=text != b"changed")
 
 
 class FakeKeys:
@@ -61,10 +64,12 @@ class FakeKeys:
         self.own: dict[str, bytes] = {"anna@hosp.test": b"annas", "hosp.test": b"domain"}
         self.partners: dict[str, bytes] = {"bob@other.test": b"bobs certificate"}
         self.broken = False
+        self.kinds: set[str] = set()
 
     def sealed(self, address: Address, kind: str) -> tuple[tuple[Key, bytes], ...]:
         if self.broken:
             raise StorageError("the database does not answer")
+        self.kinds.add(kind)
         return tuple(
             (
                 _key(owner, kind),
@@ -90,10 +95,12 @@ class Worker:
     def __init__(self, path: Path, callers: Callers | None = None) -> None:
         self.keys = FakeKeys()
         self.decryptor = FakeDecryptor()
+        self.smime = FakeDecryptor(b"0")
         holder = KeyHolder(
             own=self.keys,
             partners=self.keys,
-            decryptor=self.decryptor,
+            openpgp=self.decryptor,
+            smime=self.smime,
             keys_private=KEYS_PRIVATE,
             vault_private=VAULT_PRIVATE,
         )
@@ -149,6 +156,39 @@ def test_a_key_opens_for_its_own_address_or_domain_only(
     opened = client.open(MemoryBody(ciphertext), parse(recipient.encode()), "bob@other.test")
 
     assert (opened.plaintext.read() if opened else None) == plaintext
+
+
+@pytest.mark.parametrize(
+    ("recipient", "ciphertext", "plaintext"),
+    [
+        ("anna@hosp.test", b"0annas:hello", b"hello"),
+        ("carl@hosp.test", b"0domain:hello", b"hello"),
+        ("carl@hosp.test", b"0annas:hello", None),
+        ("anna@elsewhere.test", b"0annas:hello", None),
+    ],
+)
+def test_smime_opens_under_the_same_rules(
+    client: KeyClient, worker: Worker, recipient: str, ciphertext: bytes, plaintext: bytes | None
+) -> None:
+    """What begins as DER is opened as S/MIME, with the recipient's or its domain's own keys of that kind alone."""
+    opened = client.open(MemoryBody(ciphertext), parse(recipient.encode()), "bob@other.test")
+
+    assert (opened.plaintext.read() if opened else None) == plaintext
+    assert worker.keys.kinds == {"smime"}
+    if opened:
+        assert opened.kind == "smime"
+
+
+@pytest.mark.parametrize(
+    ("ciphertext", "intact"), [(b"0annas:changed", False), (b"0annas:x", True), (b"annas:x", True)]
+)
+def test_what_is_not_proved_is_said(client: KeyClient, ciphertext: bytes, intact: bool) -> None:
+    """Whether anything proves the plaintext comes back with it."""
+    opened = client.open(MemoryBody(ciphertext), ANNA, "")
+
+    assert opened is not None
+    assert opened.intact is intact
+    assert opened.kind == ("smime" if ciphertext.startswith(b"0") else "openpgp")
 
 
 @pytest.mark.parametrize(
