@@ -28,7 +28,7 @@ _TAKEN = 240.0
 _COMMON = (
     "milter killed", "milter killed", "milter killed", "milter stopped (SIGTERM)", "key worker killed",
     "key worker hung", "database gone", "database locked", "database read-only", "database full", "vault gone",
-    "vault read-only", "vault full",
+    "vault read-only", "vault full", "policy service killed", "policy service hung", "resolver silent",
 )  # fmt: skip
 _TO_MILTER = (">MAIL", ">RCPT", ">HEADER", ">EOH", ">BODY", ">EOM", "<ACCEPT")
 _PLACES: dict[Mix, tuple[str, ...]] = {
