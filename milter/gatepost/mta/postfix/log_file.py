@@ -14,6 +14,7 @@ Rules:
 """
 
 import hashlib
+import itertools
 import os
 import stat
 import time
@@ -52,7 +53,6 @@ class LogFile:
         self._clock = clock
         self._descriptor = -1
         self._place = _Place()
-        self._left: list[Path] = []  # rotated files that are still to be read
         self._skipping = False  # inside of what is too long for a line
         self._since = clock()  # nothing has come, or the file was found to be over
         self._over = False
@@ -108,12 +108,10 @@ class LogFile:
 
     def _open_rotated(self, wanted: _Place) -> None:
         """Go on in what became of the file; files that came after it are read next."""
-        rotated = list(_rotated(self._path))
-        for index, path in enumerate(rotated):
+        for path in _rotated(self._path):
             with suppress(OSError):
                 descriptor = _open(path)
                 if _is(descriptor, wanted, copied=True):
-                    self._left = rotated[index + 1 :]
                     self._begin(descriptor, wanted.offset)
                     return
                 os.close(descriptor)
@@ -158,30 +156,27 @@ class LogFile:
 
     def _moved_on(self) -> bool:
         """Turn to the next file, if this one is over."""
-        if not self._left:
-            try:
-                found = self._path.lstat()
-            except FileNotFoundError:
-                return False  # it is being rotated
-            if found.st_ino == self._place.inode:
-                return False
+        try:
+            found = self._path.lstat()
+        except FileNotFoundError:
+            return False  # it is being rotated
+        if found.st_ino == self._place.inode:
+            return False
         if not self._over:
             self._over, self._since = True, self._clock()
         if self._clock() - self._since < _QUIET_SECONDS:
             return False
-        if not self._left:
-            self._left = self._later()
-        self._begin(_open(self._left.pop(0)), 0)
+        self._begin(_open(self._next()), 0)
         return True
 
-    def _later(self) -> list[Path]:
-        """Give the files that came after the one that is over; often there is one alone."""
+    def _next(self) -> Path:
+        """Give the file that came after the one that is over, under the name that it has now."""
         files = list(_rotated(self._path))
-        for index, path in enumerate(files):
+        for path, following in itertools.pairwise(files):
             with suppress(OSError):
                 if path.lstat().st_ino == self._place.inode:
-                    return files[index + 1 :] or [self._path]
-        return [self._path]
+                    return following
+        return self._path
 
 
 def _place_of(values: Mapping[str, object]) -> _Place:
