@@ -24,9 +24,9 @@ class Confidential:
         self._net = net
         self.recipient = recipient
         self.word = canary().encode()
-        self.outcome: Outcome = net.send(
-            recipient, message=letter(self.word + b"\r\n", to=recipient, subject=CONFIDENTIAL)
-        )
+        self.message_id = f"<{canary()}@{OWN}>"
+        message = letter(self.word + b"\r\n", to=recipient, subject=CONFIDENTIAL, message_id=self.message_id)
+        self.outcome: Outcome = net.send(recipient, message=message)
 
     def arrived(self) -> Arrival:
         """Wait until it came as it was sent, through TLS and unread on the way, and tell at which door."""
@@ -47,11 +47,13 @@ class Confidential:
         return arrival
 
     def _came(self) -> Arrival:
-        def came() -> list[Arrival]:
-            return self._net.arrivals(self.recipient)
+        until(self._arrivals, _PATIENCE, lambda: f"{self._described()} arrives")
+        [arrival] = self._arrivals()
+        return arrival
 
-        until(came, _PATIENCE, lambda: f"{self._described()} arrives")
-        return came()[-1]
+    def _arrivals(self) -> list[Arrival]:
+        came = self._net.arrivals(self.recipient)
+        return [arrival for arrival in came if self.message_id in arrival.message.values("Message-ID")]
 
     def deferred(self) -> str:
         """
@@ -76,7 +78,7 @@ class Confidential:
 
     def check_went_nowhere(self) -> None:
         """Raise AssertionError if anybody has it, in whatever form."""
-        came = self._net.arrivals(self.recipient)
+        came = self._arrivals()
         if came or any(self.recipient in message.addresses for message in self._net.evil.messages):
             raise AssertionError(f"it went to {came or 'the attacker'}")
         self.check_unread()

@@ -13,6 +13,7 @@ Domains are made by tests, below test. (signed), bogus.test. and insecure.test.;
 """
 
 import contextlib
+import csv
 import re
 import sqlite3
 from collections.abc import Iterator, Mapping
@@ -117,6 +118,16 @@ class Internet:
         lines = ["version: STSv1", f"mode: {mode}", *(f"mx: {host}" for host in hosts), "max_age: 86400", ""]
         policy = "\r\n".join(lines) if text is None else text
         put_site(self.policies.file, name, certificate or self.authority.issue(name), how, policy)
+
+    def put_partners(self, *rows: Mapping[str, str]) -> None:
+        """Let the site have these partners, over those of the same pattern."""
+        columns = ["pattern", "tls", "tls_name", "tls_ca", "nexthop"]
+        table = self.folder / "partners.csv"
+        with table.open("w", newline="") as file:
+            writer = csv.DictWriter(file, columns)
+            writer.writeheader()
+            writer.writerows(rows)
+        self.site.gatepost("partner", "import", table)
 
     def introduce(self, *addresses: str) -> None:
         """Let these outsiders have OpenPGP keys, which the site knows."""

@@ -73,10 +73,6 @@ class MailHost:
         messages = self._sink.wait_for_recipients([recipient], timeout)
         return next(_arrival(message) for message in messages if recipient in message.addresses)
 
-    def clear(self) -> None:
-        """Forget what came."""
-        self._sink.clear()
-
     def __enter__(self) -> Self:
         self._sink.start()
         self.postfix.start()

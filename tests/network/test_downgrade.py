@@ -6,8 +6,9 @@ tried.
 """
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 
 import pytest
 from lab.certificate import Authority, ServerCertificate, self_signed
@@ -19,6 +20,7 @@ pytestmark = pytest.mark.real
 _DOOR = "mx.gamma.test"  # the real name of the host, for which an authority vouches; without TLSA records
 _ALIAS = "mx.gamma-dane.test"  # the same host; DNSSEC vouches for its key
 _BY_DANE, _BY_STS, _BY_PARTNER = "late-dane.test", "late-sts.test", "late-partner.test"
+_ROW = {"pattern": _BY_PARTNER, "tls": "verify", "tls_name": _DOOR}
 _DOMAINS = (_BY_DANE, _BY_STS, _BY_PARTNER)
 
 
@@ -31,7 +33,7 @@ def domains(net: Internet) -> Internet:
     net.put_policy(_BY_STS, _DOOR)
     net.put_host(_ALIAS, _address(net), net.certificate(_DOOR))
     net.publish()
-    net.site.gatepost("partner", "add", _BY_PARTNER, "--tls", "verify", "--tls-name", _DOOR)
+    net.put_partners(_ROW)
     return net
 
 
@@ -114,11 +116,11 @@ def _withdrawn(net: Internet) -> Iterator[None]:
         net.put_host(_ALIAS, _address(net), net.certificate(_DOOR))
         net.put_policy(_BY_STS, _DOOR, identity="3")
         net.publish()
-        net.site.gatepost("partner", "add", _BY_PARTNER, "--tls", "verify", "--tls-name", _DOOR)
+        net.put_partners(_ROW)
         net.forget_discoveries()
 
 
-_CHANGES: dict[str, Callable[[Internet], object]] = {
+_CHANGES: dict[str, Callable[[Internet], AbstractContextManager[None]]] = {
     "certificate swapped": _swapped,
     "certificate of an unknown authority": _swapped_for_an_authority_nobody_knows,
     "STARTTLS stripped": _stripped,
@@ -131,17 +133,24 @@ _CHANGES: dict[str, Callable[[Internet], object]] = {
 @pytest.mark.parametrize("change", _CHANGES)
 def test_nothing_goes_by_less_than_was_decided(domains: Internet, change: str) -> None:
     """After the change all mail waits, and nobody reads it; when all is well again it is delivered."""
-    changed = _CHANGES[change](domains)
-    with domains.delivery_stopped():
-        messages = [Confidential(domains, f"bob@{domain}") for domain in _DOMAINS]
-        assert all(message.outcome.ok for message in messages)
-        changed.__enter__()
-    try:
+    _check(domains, change)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("changes", itertools.permutations(_CHANGES, 2), ids=", then ".join)
+def test_nothing_goes_by_less_whatever_changes_at_once(domains: Internet, changes: tuple[str, str]) -> None:
+    """The same after any two changes, in either order."""
+    _check(domains, *changes)
+
+
+def _check(net: Internet, *changes: str) -> None:
+    with ExitStack() as stack:
+        with net.delivery_stopped():
+            messages = [Confidential(net, f"bob@{domain}") for domain in _DOMAINS]
+            assert all(message.outcome.ok for message in messages)
+            for change in changes:
+                stack.enter_context(_CHANGES[change](net))
         for message in messages:
             message.deferred()
-    finally:
-        changed.__exit__(None, None, None)
-    domains.postfix.flush()
+    net.postfix.flush()
     assert [message.arrived().door for message in messages] == [_DOOR] * 3
-    for host in domains.hosts.values():
-        host.clear()

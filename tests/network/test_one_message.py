@@ -30,8 +30,8 @@ def domains(net: Internet) -> Internet:
     net.put_domain("one-partner.test", "private.beta.test")
     net.put_domain("one-plain.test", "plain.beta.test")
     net.publish()
-    row = ("--tls", "verify", "--tls-name", "private.beta.test", "--tls-ca", str(net.unknown))
-    net.site.gatepost("partner", "add", "one-partner.test", *row)
+    name, authority = "private.beta.test", str(net.unknown)
+    net.put_partners({"pattern": "one-partner.test", "tls": "verify", "tls_name": name, "tls_ca": authority})
     net.introduce(_KEYED)
     return net
 
@@ -94,7 +94,7 @@ def test_missing_guard_would_be_noticed(domains: Internet) -> None:
     net = domains
     net.put_domain("unguarded.test", "plain.beta.test")
     net.publish()
-    net.site.gatepost("partner", "add", "unguarded.test", "--tls", "verify", "--tls-name", "plain.beta.test")
+    net.put_partners({"pattern": "unguarded.test", "tls": "verify", "tls_name": "plain.beta.test"})
     names = [f"gatepost-tls/unix/{name}" for name in ("smtp_tls_security_level", "smtp_tls_policy_maps")]
     guards = {name: net.postfix.option(name) for name in names}
     for name, value in zip(names, ("may", ""), strict=True):

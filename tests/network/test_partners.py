@@ -1,7 +1,5 @@
 """Mail to partners goes through the TLS that their rows demand, or it waits."""
 
-import csv
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import pytest
@@ -58,21 +56,19 @@ def rows(net: Internet) -> Told:
     for row in _KEPT + _BROKEN:
         net.put_domain(row.domain, row.host)
     net.publish()
-    table = net.folder / "partners.csv"
-    with table.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["pattern", "tls", "tls_name", "tls_ca", "nexthop"])
-        writer.writerows(_written(net, _KEPT + _BROKEN))
-    net.site.gatepost("partner", "import", table)
+    net.put_partners(*(_written(net, row) for row in _KEPT + _BROKEN))
     return told(net, [f"bob@{row.domain}" for row in _KEPT + _BROKEN])
 
 
-def _written(net: Internet, rows: Iterable[Row]) -> Iterable[tuple[str, ...]]:
+def _written(net: Internet, row: Row) -> dict[str, str]:
     pinned = net.certificate("self.beta.test").fingerprint
-    for row in rows:
-        tls = f"fingerprint:{pinned}" if row.tls == "fingerprint:" else row.tls
-        name = row.host if row.tls_name == "own" else row.tls_name
-        yield row.domain, tls, name, str(net.unknown) if row.tls_ca else "", row.nexthop
+    return {
+        "pattern": row.domain,
+        "tls": f"fingerprint:{pinned}" if row.tls == "fingerprint:" else row.tls,
+        "tls_name": row.host if row.tls_name == "own" else row.tls_name,
+        "tls_ca": str(net.unknown) if row.tls_ca else "",
+        "nexthop": row.nexthop,
+    }
 
 
 @pytest.mark.parametrize("row", _KEPT, ids=lambda row: row.domain)

@@ -21,8 +21,7 @@ def routed(net: Internet, request: pytest.FixtureRequest) -> Iterator[str]:
         if by == "transport-maps":
             net.postfix.route(domain, f"smtp:[{_RELAY}]")
     net.publish()
-    row = ("--tls", "verify", "--tls-name", _RELAY, "--nexthop", f"[{_RELAY}]")
-    net.site.gatepost("partner", "add", f"row.{by}.test", *row)
+    net.put_partners({"pattern": f"row.{by}.test", "tls": "verify", "tls_name": _RELAY, "nexthop": f"[{_RELAY}]"})
     if by == "relayhost":
         net.postfix.set(relayhost=f"[{_RELAY}]")
         net.postfix.reload()
