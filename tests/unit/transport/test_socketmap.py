@@ -208,15 +208,33 @@ def test_many_waiting_look_ups_are_read_no_further(service: tuple[subprocess.Pop
 
 
 def test_greedy_client_lets_others_have_their_turn(service: tuple[subprocess.Popen[str], Path]) -> None:
-    """A client that asks without end and reads nothing holds up nobody and fills no memory."""
+    """A client that asks without end and reads nothing holds up nobody, fills no memory, and loses nothing."""
+    question, answer = netstring("tls a"), netstring("OK value of a")
     with connected(service[1]) as greedy, connected(service[1]) as other:
         greedy.setblocking(False)
-        many = netstring("tls a") * 1000
-        with contextlib.suppress(BlockingIOError):
-            for _ in range(1000):
-                greedy.send(many)
+        sent = stuck = 0
+        while stuck < 20 and sent < 20_000_000:
+            try:
+                sent += greedy.send(question * 1000)
+                stuck = 0
+            except BlockingIOError:
+                stuck += 1
+                time.sleep(0.05)
+        assert sent < 5_000_000, "it is read no further"
         asks(other, "b")
         gets(other, "OK value of b")
+        greedy.settimeout(60)
+        for _ in range(sent // len(question)):
+            assert exactly(greedy, len(answer)) == answer
+
+
+def test_each_look_up_has_its_own_time(tmp_path: Path) -> None:
+    """A look-up that was asked behind another is given up in its turn, not with the first, and not never."""
+    with serving(tmp_path / "s", 0.5) as _, connected(tmp_path / "s") as client:
+        asks(client, "later1")
+        time.sleep(0.2)
+        asks(client, "later2")
+        gets(client, LATE, LATE)
 
 
 def test_bad_request_closes_only_its_connection(service: tuple[subprocess.Popen[str], Path]) -> None:

@@ -224,8 +224,8 @@ def test_dripping_service(serve: Callable[[Handler], Service], tmp_path: Path) -
     ended = threading.Event()
 
     def handler(connection: socket.socket, hop: str) -> bool:
-        for octet in telling(assured(hop)):
-            if ended.wait(0.1):
+        for octet in telling(Capability(hop, assured=False, steps=("x" * 50_000,))):
+            if ended.wait(0.0002):
                 return False
             connection.sendall(bytes([octet]))
         return True
