@@ -1,7 +1,6 @@
 """What DNS and the web say of a next hop: at once, once, and by the deadline."""
 
 import asyncio
-from collections.abc import Awaitable
 
 import pytest
 
@@ -57,10 +56,10 @@ class Fakes:
         await self._meet("dane")
         return self._dane
 
-    async def sts(self, domain: str, hosts: Awaitable[MailHosts]) -> Finding:
+    async def sts(self, domain: str, hosts: asyncio.Future[MailHosts]) -> Finding:
         assert domain == "p.test"
         await self._meet("sts")
-        await hosts
+        await asyncio.shield(hosts)  # as the real one does: its own deadline ends no other look-up
         return self._sts
 
 
