@@ -57,8 +57,7 @@ class MailHost:
             master.write("".join(_service(door) for door in doors))
 
     def open(self, door: Door) -> None:
-        """Give the door of that address another face, on every connection from now on."""
-        self.doors = tuple(door if door.address == other.address else other for other in self.doors)
+        """Give the door of that address another face, on every connection from now on; `doors` stay as made."""
         self.postfix.stop()  # only a process that was started anew has read the certificate anew
         for name, value in _options(door).items():
             self.postfix.configure(f"{door.address}:25/inet/{name}={value}")
