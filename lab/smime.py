@@ -52,10 +52,12 @@ class Smime:
         files = [f"{address}.pem" for address in addresses]
         return self._openssl("cms", "-encrypt", "-binary", "-outform", "DER", *options, *files, data=entity)
 
-    def sign(self, entity: bytes, address: str) -> bytes:
+    def sign(self, entity: bytes, address: str, *options: str) -> bytes:
         """Sign an entity, which stands in what comes out: CMS in DER."""
         signer = ("-signer", f"{address}.pem", "-inkey", f"{address}.key")
-        return self._openssl("cms", "-sign", "-nodetach", "-binary", "-outform", "DER", *signer, data=entity)
+        return self._openssl(
+            "cms", "-sign", "-nodetach", "-binary", "-outform", "DER", *options, *signer, data=entity
+        )
 
     def decrypt(self, message: bytes, address: str) -> bytes:
         """Decrypt a whole message as that correspondent; gives the entity inside, or raises RuntimeError."""

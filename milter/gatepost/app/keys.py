@@ -86,7 +86,7 @@ def serve_keys(settings: Settings, ready: Callable[[], None]) -> None:
         own=KeyTable(database),
         partners=SqlKeys(database),
         openpgp=decryptor,
-        smime=SmimeDecryptor(),
+        smime=SmimeDecryptor(triple_des=settings.smime.triple_des),
         keys_private=secret.reveal(),
         vault_private=secrets.read("vault", settings.secrets.directory).reveal(),
         heads=heads.numbers,

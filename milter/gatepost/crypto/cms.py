@@ -1,10 +1,10 @@
 """
-CMS from the outside: whether bytes are an enveloped message, and its parts, without any key.
+CMS from the outside: whether bytes are an enveloped message, its parts, and signed content, without any key.
 
 The structure is read to its last octet, with definite and indefinite lengths, to a bounded depth and number of
 elements: a label, or a few octets at the beginning, could stand before plain text.
 
-RFC 5652 section 6.1 (EnvelopedData), RFC 5083 section 2.1 (AuthEnvelopedData).
+RFC 5652 sections 5.1 (SignedData) and 6.1 (EnvelopedData), RFC 5083 section 2.1 (AuthEnvelopedData).
 """
 
 from dataclasses import dataclass
@@ -13,6 +13,7 @@ from gatepost.crypto import ber
 from gatepost.crypto.ber import Element, tags
 
 _DATA = bytes.fromhex("2a864886f70d010701")
+_SIGNED = bytes.fromhex("2a864886f70d010702")
 _ENVELOPED = bytes.fromhex("2a864886f70d010703")
 _AUTH_ENVELOPED = bytes.fromhex("2a864886f70d0109100117")
 
@@ -20,6 +21,7 @@ _INTEGER, _OCTETS, _OID, _SEQUENCE, _SET = 0x02, 0x04, 0x06, 0x30, 0x31
 _CONTENT, _CONTENT_IN_PIECES = 0x80, 0xA0  # [0], primitive and constructed
 _ORIGINATOR, _EXPLICIT = 0xA0, 0xA0  # [0]
 _ATTRIBUTES = 0xA1
+_OCTETS_IN_PIECES = 0x24
 _RECIPIENTS = frozenset({_SEQUENCE, 0xA1, 0xA2, 0xA3, 0xA4})  # RFC 5652 section 6.2
 _ENDS = {  # what may come after the encrypted content, by OID: attributes [1], the MAC, attributes [2]
     _ENVELOPED: frozenset({(), (0xA1,)}),
@@ -50,16 +52,38 @@ def is_enveloped(data: bytes) -> bool:
 
 def envelope(data: bytes) -> Envelope | None:
     """Take an enveloped message apart; None where the data is, to its last octet, none."""
+    kind, parts = _content_info(data)
+    return _envelope(parts, _ENDS.get(kind, frozenset()))
+
+
+def signed_content(data: bytes) -> bytes | None:
+    """Give what stands in a signed message, whoever signed it; None where the data is none, or it is elsewhere."""
+    kind, parts = _content_info(data)
+    if kind != _SIGNED or tags(parts)[:3] != (_INTEGER, _SET, _SEQUENCE):
+        return None
+    info = parts[2].parts
+    if tags(info) != (_OID, _EXPLICIT) or info[0].octets != _DATA or len(info[1].parts) != 1:
+        return None
+    content = info[1].parts[0]
+    if content.tag == _OCTETS:
+        return bytes(content.octets)
+    if content.tag != _OCTETS_IN_PIECES or not {_OCTETS}.issuperset(tags(content.parts)):
+        return None
+    return b"".join(piece.octets for piece in content.parts)
+
+
+def _content_info(data: bytes) -> tuple[bytes, tuple[Element, ...]]:
+    """Give the OID and the parts of what ContentInfo (RFC 5652 section 3) holds; nothing where it is none."""
     try:
         whole = ber.read(data)
     except ber.MalformedError:
-        return None
+        return b"", ()
     if whole.tag != _SEQUENCE or tags(whole.parts) != (_OID, _EXPLICIT):
-        return None
+        return b"", ()
     kind, content = whole.parts
     if len(content.parts) != 1 or content.parts[0].tag != _SEQUENCE:
-        return None
-    return _envelope(content.parts[0].parts, _ENDS.get(bytes(kind.octets), frozenset()))
+        return b"", ()
+    return bytes(kind.octets), content.parts[0].parts
 
 
 def _envelope(parts: tuple[Element, ...], ends: frozenset[tuple[int, ...]]) -> Envelope | None:

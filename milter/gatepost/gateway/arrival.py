@@ -1,8 +1,9 @@
 """
 Mail that comes in: opened where its outermost entity is encrypted and a key of the recipient's fits.
 
-Only the outermost entity is ever opened, whole, with its integrity proved; a recipient gets what the keys of
-this recipient or of the recipient's domain open, and no one else's. What cannot be opened arrives as it came.
+Only the outermost entity is ever opened, whole; where nothing proves its content, that is made harmless first. A
+recipient gets what the keys of this recipient or of the recipient's domain open, and no one else's. What cannot be
+opened arrives as it came.
 """
 
 from collections.abc import Callable, Iterable
@@ -10,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gatepost.crypto import pgpmime
+from gatepost.crypto.harmless import harmless
 from gatepost.crypto.openpgp import Opened, Opener
 from gatepost.decision.inbound import Inbound
 from gatepost.directory.key import Keys
@@ -85,14 +87,18 @@ class Arrivals:
                 seconds=budget.left(),
                 on_wait=budget.tick,
             )
-            if found is None or not found.intact:
+            if found is None:
                 closed.append(recipient)
             else:
                 opened.setdefault(found, []).append(recipient)
-        forms = [
-            self._opened(tuple(group), common, found, self._result(found, came, sender), transaction.fields)
-            for found, group in opened.items()
-        ]
+        forms = []
+        for found, group in opened.items():
+            entity = self._entity(found, budget)
+            if entity is None:
+                closed += group
+            else:
+                result = self._result(found, came, sender)
+                forms.append(self._opened(tuple(group), common, entity, result, transaction.fields))
         if closed:
             result = replace(came, flags=(*came.flags, "undecryptable"))
             forms.append(self._closed(tuple(closed), common, result))
@@ -122,22 +128,36 @@ class Arrivals:
     def _closed(self, recipients: tuple[Recipient, ...], common: tuple[Edit, ...], result: Result) -> Arrival:
         return Arrival(recipients, Form((*common, *result.fields(self._authserv_id))), result)
 
+    def _entity(self, opened: Opened, budget: Budget) -> tuple[tuple[Field, ...], Body] | None:
+        """Give what was opened, harmless where nothing proves it; None where it cannot be made so."""
+        if opened.intact:
+            return pgpmime.open_entity(opened.plaintext, self._directory)
+
+        with self._room.to_read(opened.plaintext, budget):
+            found = harmless(opened.plaintext)
+            if found is None:
+                return None
+            body = Spool(self._directory)
+            body.write(found[1])
+            return found[0], body
+
     def _opened(
         self,
         recipients: tuple[Recipient, ...],
         common: tuple[Edit, ...],
-        opened: Opened,
+        entity: tuple[tuple[Field, ...], Body],
         result: Result,
         fields: tuple[Field, ...],
     ) -> Arrival:
-        content, body = pgpmime.open_entity(opened.plaintext, self._directory)
+        content, body = entity
         edits = (*common, *result.fields(self._authserv_id), *replaced_content(fields, content))
         return Arrival(recipients, Form(edits, body), result)
 
     def _result(self, opened: Opened, came: Result, sender: str) -> Result:
         status = opened.verification.status
         if status != "pass":
-            flags = (*came.flags, "unauthenticated")
+            neutralised = () if opened.intact else ("neutralised",)
+            flags = (*came.flags, "unauthenticated", *neutralised)
             return replace(came, decrypted=opened.kind, signed=status, flags=flags)
         fingerprint = opened.verification.fingerprint
         signer = next(

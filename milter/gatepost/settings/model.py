@@ -137,6 +137,8 @@ class Smime(Section):
     """For content; "aes256-gcm", which not all programs read, is taken where all certificates announce it."""
     rsa: Literal["pkcs1", "oaep"] = "pkcs1"
     """How the content's key is encrypted to RSA keys; not all programs read "oaep"."""
+    triple_des: bool = False
+    """Also decrypt triple DES on the way in; it is weak (NIST SP 800-131A)."""
 
 
 class Database(Section):
