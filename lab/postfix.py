@@ -195,11 +195,12 @@ class Postfix:
     def start(self) -> Self:
         """Start and wait until all three listeners answer."""
         note("postfix", self.config_dir)
-        self.postfix("start")
+        # It may give up on a master that is slow to begin, on a busy host: the listeners tell whether it did.
+        said = self._run("postfix", "start", check=False).stderr
         for port in (self.inside_port, self.submission_port, self.outside_port):
             until_port_answers(
                 port,
-                why=lambda: f"Postfix does not listen there; its log:\n{self.log()[-3000:]}",
+                why=lambda: f"Postfix does not listen there: {said}; its log:\n{self.log()[-3000:]}",
                 within=self.within,
             )
         return self
