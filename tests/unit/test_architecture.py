@@ -52,6 +52,7 @@ HOMES = {
     "prometheus_client": {"gatepost.metrics.prometheus"},
     "re2": {"gatepost.decision.pattern"},
     "urllib3": {"gatepost.transport.https"},
+    "uvloop": {"gatepost.transport.socketmap"},
     "dns": {"gatepost.transport.dns"},
 }
 
