@@ -156,7 +156,7 @@ def _sum_up(out: Console, judged: Sequence[Judged], seconds: float, folder: Path
     """Print the last lines and give the exit status."""
     failed = [number for number, one in enumerate(judged, 1) if not one.ok]
     rows = sum(len(one.rows) for one in judged)
-    out.print("Arrived is what the receivers hold, opened by gpg; why is what `gatepost explain` says.")
+    out.print("Arrived is what the receivers hold, opened by gpg or OpenSSL; why is what `gatepost explain` says.")
     out.print(f"Every message as it arrived: {folder}/arrived")
     if failed:
         numbers = ", ".join(map(str, failed))

@@ -195,6 +195,10 @@ class TestWhoIsAskedAbout:
         """A partner row with TLS puts it before the site's ladder, for either demand."""
         assert may_take_tls(VIEW, facts(ROW), demanding(demand), Ladders())
 
+    def test_who_is_given_tls_by_a_rule(self) -> None:
+        """A rule's own ladder with TLS counts where the site's has none."""
+        assert may_take_tls(VIEW, facts(), demanding(Demand.TLS, (T.TLS,)), Ladders(tls=(T.SMIME,)))
+
     def test_who_may_come_to_take_it(self) -> None:
         """What is not known at the end of the header counts as if it held, and what is not held never."""
         large = RuleSet((Rule("large", SizeOver(10), Demand.TLS),))
