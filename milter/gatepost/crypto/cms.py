@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from gatepost.crypto import ber
 from gatepost.crypto.ber import Element, tags
 
-_DATA = bytes.fromhex("2a864886f70d010701")
+DATA = bytes.fromhex("2a864886f70d010701")
 _SIGNED = bytes.fromhex("2a864886f70d010702")
-_ENVELOPED = bytes.fromhex("2a864886f70d010703")
-_AUTH_ENVELOPED = bytes.fromhex("2a864886f70d0109100117")
+ENVELOPED = bytes.fromhex("2a864886f70d010703")
+AUTH_ENVELOPED = bytes.fromhex("2a864886f70d0109100117")
 
 _INTEGER, _OCTETS, _OID, _SEQUENCE, _SET = 0x02, 0x04, 0x06, 0x30, 0x31
 _CONTENT, _CONTENT_IN_PIECES = 0x80, 0xA0  # [0], primitive and constructed
@@ -24,8 +24,8 @@ _ATTRIBUTES = 0xA1
 _OCTETS_IN_PIECES = 0x24
 _RECIPIENTS = frozenset({_SEQUENCE, 0xA1, 0xA2, 0xA3, 0xA4})  # RFC 5652 section 6.2
 _ENDS = {  # what may come after the encrypted content, by OID: attributes [1], the MAC, attributes [2]
-    _ENVELOPED: frozenset({(), (0xA1,)}),
-    _AUTH_ENVELOPED: frozenset({(_OCTETS,), (_OCTETS, 0xA2), (0xA1, _OCTETS), (0xA1, _OCTETS, 0xA2)}),
+    ENVELOPED: frozenset({(), (0xA1,)}),
+    AUTH_ENVELOPED: frozenset({(_OCTETS,), (_OCTETS, 0xA2), (0xA1, _OCTETS), (0xA1, _OCTETS, 0xA2)}),
 }
 
 
@@ -62,7 +62,7 @@ def signed_content(data: bytes) -> bytes | None:
     if kind != _SIGNED or tags(parts)[:3] != (_INTEGER, _SET, _SEQUENCE):
         return None
     info = parts[2].parts
-    if tags(info) != (_OID, _EXPLICIT) or info[0].octets != _DATA or len(info[1].parts) != 1:
+    if tags(info) != (_OID, _EXPLICIT) or info[0].octets != DATA or len(info[1].parts) != 1:
         return None
     content = info[1].parts[0]
     if content.tag == _OCTETS:
@@ -105,7 +105,7 @@ def _envelope(parts: tuple[Element, ...], ends: frozenset[tuple[int, ...]]) -> E
 
 def _is_content(parts: tuple[Element, ...]) -> bool:
     """Check EncryptedContentInfo: plain data inside, an algorithm, and content that is there."""
-    if len(parts) != 3 or parts[0].tag != _OID or parts[0].octets != _DATA or parts[1].tag != _SEQUENCE:  # noqa: PLR2004 - three fields
+    if len(parts) != 3 or parts[0].tag != _OID or parts[0].octets != DATA or parts[1].tag != _SEQUENCE:  # noqa: PLR2004 - three fields
         return False
     if tags(parts[1].parts)[:1] != (_OID,):
         return False

@@ -21,14 +21,12 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.kdf.x963kdf import X963KDF
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from gatepost.crypto import der
+from gatepost.crypto import cms, der
 from gatepost.crypto.x509 import Parsed, usable
 from gatepost.errors import CryptoError
 from gatepost.message.body import Spool
 
-_ENVELOPED = der.oid("1.2.840.113549.1.7.3")
-_AUTH_ENVELOPED = der.oid("1.2.840.113549.1.9.16.1.23")
-_DATA = der.oid("1.2.840.113549.1.7.1")
+_DATA = der.element(0x06, cms.DATA)
 _RSA = der.sequence(der.oid("1.2.840.113549.1.1.1"), b"\x05\x00")
 _SHA256 = der.sequence(der.oid("2.16.840.1.101.3.4.2.1"), b"\x05\x00")
 _OAEP = der.sequence(
@@ -136,7 +134,7 @@ def _written(
     before = der.integer(0 if plain else 2) + der.set_of(*infos) + before
     before = der.head(0x30, len(before) + content.size + len(mac)) + before
     before = der.head(0xA0, len(before) + content.size + len(mac)) + before
-    kind = _AUTH_ENVELOPED if cipher.authenticated else _ENVELOPED
+    kind = der.element(0x06, cms.AUTH_ENVELOPED if cipher.authenticated else cms.ENVELOPED)
     before = der.head(0x30, len(kind) + len(before) + content.size + len(mac)) + kind + before
     yield before
     yield from content.chunks()
