@@ -11,6 +11,9 @@ KEYS = {
     "p256": ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"),
     "p384": ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-384"),
     "p521": ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-521"),
+    "ed25519": ("-newkey", "ed25519"),
+    "rsa-pss": ("-newkey", "rsa-pss", "-pkeyopt", "rsa_keygen_bits:2048"),
+    "x25519": ("-algorithm", "x25519"),
 }
 READS_GCM = "1.2.840.113549.1.9.15=DER:300d300b060960864801650304012e"
 """The extension SMIMECapabilities (RFC 4262) that announces AES-256-GCM."""
@@ -35,10 +38,16 @@ class Smime:
         options = [
             word for one in (alternative, "basicConstraints=CA:FALSE", *extensions) for word in ("-addext", one)
         ]
-        files = ("-keyout", f"{address}.key", "-out", f"{address}.pem")
-        self._openssl(
-            "req", "-x509", "-nodes", *KEYS[kind], "-subj", f"/CN={address}", "-days", "30", *options, *files
-        )
+        signer: tuple[str, ...] = (*KEYS[kind], "-keyout", f"{address}.key")
+        if kind == "x25519":  # such a key cannot sign its own certificate: another does
+            self._openssl("genpkey", *KEYS[kind], "-out", f"{address}.key")
+            self._openssl("pkey", "-in", f"{address}.key", "-pubout", "-out", f"{address}.public")
+            signer = (*KEYS["p256"], "-keyout", f"{address}.issuer")
+        named = ("-subj", f"/CN={address}", "-days", "30", *options, "-out", f"{address}.pem")
+        self._openssl("req", "-x509", "-nodes", *signer, *named)
+        if kind == "x25519":
+            files = ("-in", f"{address}.pem", "-signkey", f"{address}.issuer", "-out", f"{address}.pem")
+            self._openssl("x509", "-force_pubkey", f"{address}.public", *files)
         return self.folder / f"{address}.pem"
 
     def private(self, address: str) -> Path:

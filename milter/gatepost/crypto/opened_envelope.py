@@ -19,19 +19,17 @@ from typing import IO
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
 from cryptography.hazmat.primitives import padding
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext, algorithms, modes
-from cryptography.hazmat.primitives.serialization import load_der_private_key
 
 from gatepost.crypto import cms, der
 from gatepost.crypto.ber import Element, tags
 from gatepost.crypto.cms import Envelope
-from gatepost.crypto.content_key import PrivateKey, content_key
+from gatepost.crypto.content_key import content_key
 from gatepost.crypto.openpgp import UNDECRYPTABLE, Decrypted, Verification
-from gatepost.crypto.x509 import Parsed, parsed
+from gatepost.crypto.private_key import Load, load
 from gatepost.errors import CryptoError
 
-_FAULTS = (ValueError, IndexError, InvalidTag)
+_FAULTS = (ValueError, IndexError, InvalidTag, CryptoError)
 _CHUNK = 1 << 20  # octets
 _INTEGER, _OCTETS, _OID, _SEQUENCE = 0x02, 0x04, 0x06, 0x30
 _CODE_SIZES = range(12, 17)  # RFC 5084 section 3.2
@@ -65,8 +63,9 @@ _TRIPLE_DES = {der.content(der.oid("1.2.840.113549.3.7")): _Content(24, 8, prove
 class SmimeDecryptor:
     """Implements Decryptor for CMS. Thread-safe."""
 
-    def __init__(self, *, triple_des: bool = False) -> None:
-        """Take whether triple DES is opened."""
+    def __init__(self, *, triple_des: bool = False, load: Load = load) -> None:
+        """Take whether triple DES is opened, and what reads the private keys."""
+        self._load = load
         self._ciphers = _CIPHERS | (_TRIPLE_DES if triple_des else {})
 
     def decrypt(
@@ -79,10 +78,10 @@ class SmimeDecryptor:
         most: int,
     ) -> Decrypted:
         """
-        Decrypt one file into another; `private` is the certificate in DER and its key in PKCS #8 behind it.
+        Decrypt one file into another; `private` is what the key table keeps.
 
         Raises CryptoError, always the same text, for anything that does not decrypt whole, or to more than `most`
-        octets; OSError where the disk is full.
+        octets; OSError where the disk is full; WorkerError where the private key cannot be reached.
         """
         source.seek(0)
         target.seek(0)
@@ -95,7 +94,7 @@ class SmimeDecryptor:
             raise CryptoError(UNDECRYPTABLE) from None
 
     def _decrypt(self, data: bytes, target: IO[bytes], private: bytes, most: int) -> Decrypted:
-        own, key = _own(private)
+        own, key = self._load(private)
         envelope = cms.envelope(data)
         if envelope is None or sum(map(len, envelope.content)) > most:
             raise ValueError
@@ -120,14 +119,6 @@ class _Writer:
     def __call__(self, plain: bytes) -> None:
         self._target.write(plain)
         self.digest.update(plain)
-
-
-def _own(private: bytes) -> tuple[Parsed, PrivateKey]:
-    (_, certificate, _), (_, key, _) = der.parts(private)
-    found = load_der_private_key(key, None, unsafe_skip_rsa_key_validation=True)  # it was checked when it came in
-    if not isinstance(found, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey):
-        raise ValueError  # noqa: TRY004 - one error for all that does not open
-    return parsed(certificate), found
 
 
 def _proved(cipher: _Content, secret: bytes, parameters: Element, envelope: Envelope, write: _Writer) -> None:
