@@ -2,8 +2,8 @@
 The key of an envelope's content, taken out of its RecipientInfo with a private key.
 
 Key transport by RSA (RFC 5652 section 6.2.1; OAEP by RFC 8017 appendix A.2.1) and key agreement by elliptic
-curves (RFC 5753) with AES key wrap (RFC 3394). Recipients are named by issuer and serial number, or by the
-certificate's key identifier.
+curves (RFC 5753, RFC 8418) with AES key wrap (RFC 3394). Recipients are named by issuer and serial number, or by
+the certificate's key identifier.
 
 Whatever fails while the key is taken out ends in a random key instead (RFC 3218 section 2.3.2), so that no
 difference shows before the content does not decrypt: neither padding nor unwrapping can be asked about.
@@ -14,11 +14,11 @@ from collections.abc import Iterator, Sequence
 
 from cryptography.exceptions import InvalidTag, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import keywrap
-from cryptography.hazmat.primitives.kdf.x963kdf import X963KDF
 
 from gatepost.crypto import der
+from gatepost.crypto.agreement import wrapping_key
 from gatepost.crypto.ber import Element, tags
-from gatepost.crypto.private_key import HASHES, Oaep, PrivateKey
+from gatepost.crypto.private_key import Oaep, PrivateKey
 from gatepost.crypto.x509 import Parsed
 
 _FAULTS = (ValueError, IndexError, KeyError, InvalidTag, UnsupportedAlgorithm, keywrap.InvalidUnwrap)
@@ -38,21 +38,6 @@ _HASHES = {
         ("2.16.840.1.101.3.4.2.1", "sha256"),
         ("2.16.840.1.101.3.4.2.2", "sha384"),
         ("2.16.840.1.101.3.4.2.3", "sha512"),
-    )
-}
-_AGREEMENTS = {  # RFC 5753 section 7.1.4; the cofactor is 1 here
-    der.content(der.oid(oid)): digest
-    for oid, digest in (
-        ("1.3.133.16.840.63.0.2", "sha1"),
-        ("1.3.132.1.11.0", "sha224"),
-        ("1.3.132.1.11.1", "sha256"),
-        ("1.3.132.1.11.2", "sha384"),
-        ("1.3.132.1.11.3", "sha512"),
-        ("1.3.133.16.840.63.0.3", "sha1"),
-        ("1.3.132.1.14.0", "sha224"),
-        ("1.3.132.1.14.1", "sha256"),
-        ("1.3.132.1.14.2", "sha384"),
-        ("1.3.132.1.14.3", "sha512"),
     )
 }
 _WRAPS = {  # octets of the wrapping key
@@ -121,14 +106,8 @@ def _agreed(info: Element, own: Parsed, private: PrivateKey) -> bytes | None:
     _, originator, algorithm = head
     name, wrap = algorithm.parts
     size = _WRAPS[bytes(wrap.parts[0].octets)]
-    # the sender's own octets of the AlgorithmIdentifier: whether NULL stands in it is the sender's choice
-    shared = der.sequence(
-        wrap.whole,
-        der.explicit(0, der.octets(material)) if material else b"",
-        der.explicit(2, der.octets((size * 8).to_bytes(4, "big"))),
-    )
-    digest = HASHES[_AGREEMENTS[bytes(name.octets)]]()
-    wrapping = X963KDF(digest, size, shared).derive(private.exchange(_point(originator)))
+    secret = private.exchange(_point(originator))
+    wrapping = wrapping_key(name.whole, secret, wrap.whole, size, material)
     return keywrap.aes_key_unwrap(wrapping, hidden)
 
 
