@@ -12,15 +12,16 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa, x25519
-from cryptography.hazmat.primitives.serialization import load_der_private_key
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_private_key
 
 from gatepost.crypto import der
 from gatepost.crypto.x509 import Parsed, parsed
-from gatepost.errors import CryptoError
+from gatepost.errors import CryptoError, WorkerError
 
+PLACE = 0x0C  # UTF8String: in the place of a key in PKCS #8, the URI of one on a token
 Held = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | x25519.X25519PrivateKey | ed25519.Ed25519PrivateKey
 
 HASHES: dict[str, type[hashes.HashAlgorithm]] = {
@@ -123,11 +124,21 @@ def abilities(own: Parsed) -> Abilities:
 
 
 def load(private: bytes) -> tuple[Parsed, PrivateKey]:
-    """Read a certificate in DER with its key in PKCS #8 behind it; raises CryptoError."""
-    certificate, key = halves(private)
+    """
+    Read a certificate in DER with its key in PKCS #8 behind it.
+
+    Raises CryptoError where that cannot be read, and WorkerError for a key that lies on a token.
+    """
+    certificate, place = placed(private)
     own = parsed(certificate)
+    if place:
+        raise WorkerError(
+            f"the private key is on a token ({place}), and the site's settings name no pkcs11_module"
+        )
     try:
-        held = load_der_private_key(key, None, unsafe_skip_rsa_key_validation=True)  # checked when it came in
+        held = load_der_private_key(
+            private[len(certificate) :], None, unsafe_skip_rsa_key_validation=True
+        )  # it was checked when it came in
     except (ValueError, TypeError, UnsupportedAlgorithm):
         held = None
     if not isinstance(held, Held):
@@ -135,13 +146,44 @@ def load(private: bytes) -> tuple[Parsed, PrivateKey]:
     return own, SoftwareKey(held, abilities(own))
 
 
-def halves(private: bytes) -> tuple[bytes, bytes]:
-    """Part the certificate from what stands behind it; raises CryptoError."""
+def placed(private: bytes) -> tuple[bytes, str]:
+    """Give the certificate, and the URI of its key on a token; empty where the key itself stands behind it."""
     try:
-        (_, certificate, _), (_, behind, _) = der.parts(private)
+        (_, certificate, _), (tag, _, behind) = der.parts(private)
+        return certificate, behind.decode() if tag == PLACE else ""
     except ValueError:
         raise CryptoError("what is kept of a private key is no certificate with its key") from None
-    return certificate, behind
+
+
+def belongs(own: Parsed, key: PrivateKey) -> bool:
+    """Tell whether a private key is the certificate's, by using it once; raises ValueError, WorkerError."""
+    trial, can = b"is it the same key?", key.abilities
+    if can.decrypt and isinstance(own.key, rsa.RSAPublicKey):
+        return key.decrypt(hide(own.key, trial, None), None) == trial
+    if can.exchange and isinstance(own.key, ec.EllipticCurvePublicKey):
+        other = ec.generate_private_key(own.key.curve)
+        point = other.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+        return key.exchange(point) == other.exchange(ec.ECDH(), own.key)
+    value = key.sign(trial, Signing(can.schemes[0]))
+    digest = hashes.SHA256()
+    try:
+        match own.key:
+            case rsa.RSAPublicKey() if can.schemes[0] is Scheme.PSS:
+                own.key.verify(value, trial, padding.PSS(padding.MGF1(digest), digest.digest_size), digest)
+            case rsa.RSAPublicKey():
+                own.key.verify(value, trial, padding.PKCS1v15(), digest)
+            case ec.EllipticCurvePublicKey():
+                own.key.verify(value, trial, ec.ECDSA(digest))
+            case ed25519.Ed25519PublicKey():
+                own.key.verify(value, trial)
+    except InvalidSignature:
+        return False
+    return True
+
+
+def hide(public: rsa.RSAPublicKey, secret: bytes, oaep: Oaep | None) -> bytes:
+    """Encrypt to an RSA key, as PrivateKey.decrypt decrypts."""
+    return public.encrypt(secret, _padding(oaep))
 
 
 class SoftwareKey:
