@@ -11,9 +11,10 @@ Rules:
   * GCM stands in AuthEnvelopedData only, CBC in EnvelopedData only: one is never read as the other.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from mmap import ACCESS_READ, mmap
 from typing import IO
 
 from cryptography.exceptions import InvalidTag
@@ -30,7 +31,7 @@ from gatepost.crypto.private_key import Load, load
 from gatepost.errors import CryptoError
 
 _FAULTS = (ValueError, IndexError, InvalidTag, CryptoError)
-_CHUNK = 1 << 20  # octets
+_CHUNK = 1 << 16  # octets: what is decrypted, digested and written at a time stays in the processor's cache
 _INTEGER, _OCTETS, _OID, _SEQUENCE = 0x02, 0x04, 0x06, 0x30
 _CODE_SIZES = range(12, 17)  # RFC 5084 section 3.2
 _DEFAULT_CODE = 12
@@ -87,13 +88,13 @@ class SmimeDecryptor:
         target.seek(0)
         target.truncate()
         try:
-            return self._decrypt(source.read(), target, private, most)
+            return self._decrypt(_mapped(source), target, private, most)
         except _FAULTS:
             target.seek(0)
             target.truncate()
             raise CryptoError(UNDECRYPTABLE) from None
 
-    def _decrypt(self, data: bytes, target: IO[bytes], private: bytes, most: int) -> Decrypted:
+    def _decrypt(self, data: bytes | mmap, target: IO[bytes], private: bytes, most: int) -> Decrypted:
         own, key = self._load(private)
         envelope = cms.envelope(data)
         if envelope is None or sum(map(len, envelope.content)) > most:
@@ -109,6 +110,18 @@ class SmimeDecryptor:
         (_proved if cipher.proves else _unproved)(cipher, secret, parameters[0], envelope, write)
         target.flush()
         return Decrypted(write.digest.digest(), Verification("none"), intact=cipher.proves)
+
+
+def _mapped(source: IO[bytes]) -> bytes | mmap:
+    """
+    Give a file's octets without taking them all into memory; reads what is no file, or an empty one.
+
+    Whoever hands the file over must not cut it meanwhile: that would end this process (mmap(2), SIGBUS).
+    """
+    try:
+        return mmap(source.fileno(), 0, access=ACCESS_READ)
+    except (OSError, ValueError):
+        return source.read()
 
 
 class _Writer:
@@ -146,6 +159,23 @@ def _unproved(cipher: _Content, secret: bytes, parameters: Element, envelope: En
 
 
 def _updated(context: CipherContext, envelope: Envelope, write: Callable[[bytes], None]) -> None:
-    for piece in envelope.content:
-        for start in range(0, len(piece), _CHUNK):
-            write(context.update(piece[start : start + _CHUNK]))
+    for chunk in _chunks(envelope.content):
+        write(context.update(chunk))
+
+
+def _chunks(pieces: Sequence[memoryview]) -> Iterator[bytes | memoryview]:
+    """Cut large pieces up, and put small ones together: writers that stream make them of about 1000 octets."""
+    held: list[memoryview] = []
+    size = 0
+    for piece in pieces:
+        if size + len(piece) > _CHUNK and held:
+            yield b"".join(held)
+            held, size = [], 0
+        if len(piece) > _CHUNK:
+            for start in range(0, len(piece), _CHUNK):
+                yield piece[start : start + _CHUNK]
+        else:
+            held.append(piece)
+            size += len(piece)
+    if held:
+        yield b"".join(held)

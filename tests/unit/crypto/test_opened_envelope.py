@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import tracemalloc
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -171,6 +172,25 @@ def test_sizes(people: People) -> None:
             if data or cipher == "-aes256":  # OpenSSL leaves the content out where GCM has none
                 assert opened(people.encrypted(cipher, "-stream", data=data), people.private("rsa"))[0] == data
     assert refused(people.encrypted("-aes-256-gcm", data=large), people.private("rsa"), most=len(large) - 1)
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("form", [(), ("-stream",)])
+@pytest.mark.parametrize("cipher", ["-aes256", "-aes-256-gcm"])
+def test_memory(people: People, tmp_path: Path, cipher: str, form: tuple[str, ...]) -> None:
+    """However large a message is, opening it takes little memory: neither it nor its plaintext is held whole."""
+    size = 24 << 20
+    (tmp_path / "sealed").write_bytes(people.encrypted(cipher, *form, data=bytes(size)))
+    with (tmp_path / "sealed").open("rb") as source, (tmp_path / "opened").open("wb") as target:
+        tracemalloc.start()
+        try:
+            SmimeDecryptor().decrypt(source, target, people.private("rsa"), [], most=2 * size)
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+
+    assert (tmp_path / "opened").stat().st_size == size
+    assert peak < 4 << 20
 
 
 def sealed(people: People, plain: bytes, cipher: str, kinds: Sequence[str], *, oaep: bool = False) -> bytes:
