@@ -47,9 +47,20 @@ class Smime:
         both.write_bytes(b"".join((self.folder / f"{address}.{half}").read_bytes() for half in ("key", "pem")))
         return both
 
-    def encrypt(self, entity: bytes, *addresses: str, options: Sequence[str] = ("-aes-256-gcm",)) -> bytes:
-        """Encrypt an entity to correspondents, as `openssl cms` does; gives CMS in DER, or in BER with -stream."""
-        files = [f"{address}.pem" for address in addresses]
+    def encrypt(
+        self,
+        entity: bytes,
+        *addresses: str,
+        options: Sequence[str] = ("-aes-256-gcm",),
+        key_options: Sequence[str] = (),
+    ) -> bytes:
+        """
+        Encrypt an entity to correspondents, as `openssl cms` does; gives CMS in DER, or in BER with -stream.
+
+        `key_options` are those of -keyopt, for each of them.
+        """
+        each = [word for one in key_options for word in ("-keyopt", one)]
+        files = [word for address in addresses for word in ("-recip", f"{address}.pem", *each)]
         return self._openssl("cms", "-encrypt", "-binary", "-outform", "DER", *options, *files, data=entity)
 
     def sign(self, entity: bytes, address: str, *options: str) -> bytes:
