@@ -65,6 +65,11 @@ class Smime:
             "pkcs8", "-topk8", "-nocrypt", "-in", f"{address}.key", "-outform", "DER"
         )
 
+    def pkcs12(self, address: str) -> bytes:
+        """Give that correspondent's key and certificate as PKCS #12, without passphrase, in old algorithms."""
+        old = ("-keypbe", "PBE-SHA1-3DES", "-certpbe", "PBE-SHA1-3DES", "-macalg", "sha1", "-passout", "pass:")
+        return self._openssl("pkcs12", "-export", "-in", f"{address}.pem", "-inkey", f"{address}.key", *old)
+
     def private(self, address: str) -> Path:
         """Give a file with that correspondent's key and certificate, as `key import --private` reads it."""
         both = self.folder / f"{address}.both"
