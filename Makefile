@@ -8,7 +8,7 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 EXTRAS ?=
 PACKAGES := postfix libmilter-dev gcc python3-dev python3-venv gnupg opendkim opendkim-tools openssl procps
-TEST_PACKAGES := postgresql unbound iproute2 softhsm2 opensc
+TEST_PACKAGES := postgresql unbound iproute2 default-jre-headless libbcpkix-java gpgsm neomutt tmux softhsm2 opensc
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
