@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from io import BytesIO
 
+import pkcs11
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -137,9 +138,19 @@ def test_a_token_that_fails_within_an_operation(site: Site, monkeypatch: pytest.
 def test_an_expired_session(site: Site) -> None:
     """A session that the token ended is opened anew, and nobody notices."""
     message = site.encrypted("rsa")
-    site.tokens.close()
+    assert site.opened(message, "rsa") == PLAIN
+    pkcs11.lib(MODULE).finalize()
 
     assert site.opened(message, "rsa") == PLAIN
+
+
+def test_what_cannot_be_a_ciphertext(site: Site) -> None:
+    """What has another length than the key's modulus, or is no smaller number, never reaches the token."""
+    key = site.tokens.load(site.kept["rsa"])[1]
+    with site.hsm.taken_away():
+        for octets in (b"", bytes(255), bytes(257), b"\xff" * 256):
+            with pytest.raises(ValueError, match="no ciphertext"):
+                key.decrypt(octets, None)
 
 
 @pytest.mark.parametrize(
