@@ -129,16 +129,14 @@ def load(private: bytes) -> tuple[Parsed, PrivateKey]:
 
     Raises CryptoError where that cannot be read, and WorkerError for a key that lies on a token.
     """
-    certificate, place = placed(private)
+    certificate, key, place = parts(private)
     own = parsed(certificate)
     if place:
         raise WorkerError(
             f"the private key is on a token ({place}), and the site's settings name no pkcs11_module"
         )
     try:
-        held = load_der_private_key(
-            private[len(certificate) :], None, unsafe_skip_rsa_key_validation=True
-        )  # it was checked when it came in
+        held = load_der_private_key(key, None, unsafe_skip_rsa_key_validation=True)  # checked when it came in
     except (ValueError, TypeError, UnsupportedAlgorithm):
         held = None
     if not isinstance(held, Held):
@@ -146,11 +144,16 @@ def load(private: bytes) -> tuple[Parsed, PrivateKey]:
     return own, SoftwareKey(held, abilities(own))
 
 
-def placed(private: bytes) -> tuple[bytes, str]:
-    """Give the certificate, and the URI of its key on a token; empty where the key itself stands behind it."""
+def parts(private: bytes) -> tuple[bytes, bytes, str]:
+    """
+    Part what the key table keeps: the certificate, what stands for its key, and the URI of a key on a token.
+
+    The URI is empty where the key itself stands there. Certificates of authorities may follow, and are left out.
+    Raises CryptoError.
+    """
     try:
-        (_, certificate, _), (tag, _, behind) = der.parts(private)
-        return certificate, behind.decode() if tag == PLACE else ""
+        (_, certificate, _), (tag, key, inside), *_ = der.parts(private)
+        return certificate, key, inside.decode() if tag == PLACE else ""
     except ValueError:
         raise CryptoError("what is kept of a private key is no certificate with its key") from None
 

@@ -90,7 +90,7 @@ class Tokens:
 
     def load(self, private: bytes) -> tuple[Parsed, private_key.PrivateKey]:
         """Implement Load: for keys on a token, and for those in this process."""
-        certificate, place = private_key.placed(private)
+        certificate, _, place = private_key.parts(private)
         if not place:
             return private_key.load(private)
         own = parsed(certificate)

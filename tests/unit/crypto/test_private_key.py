@@ -133,6 +133,17 @@ def test_openssl_verifies(people: People, name: str, scheme: Scheme, options: tu
     assert subprocess.run(verify, cwd=folder, check=False, timeout=60, capture_output=True).returncode == 0
 
 
+def test_authorities_behind(people: People) -> None:
+    """Certificates of authorities may stand behind the key."""
+    chain = people.loaded("rsa")[0].certificate.data
+    assert load(people.kept["p256"] + chain + chain)[1].exchange(_point())
+
+
+def _point() -> bytes:
+    other = ec.generate_private_key(ec.SECP256R1())
+    return other.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+
+
 def test_what_is_damaged(people: People) -> None:
     """What was kept and is damaged is one clear error, without any octet of it."""
     whole = people.kept["rsa"]

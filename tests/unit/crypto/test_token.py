@@ -2,6 +2,7 @@
 
 import subprocess
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from io import BytesIO
 
@@ -135,13 +136,24 @@ def test_a_token_that_fails_within_an_operation(site: Site, monkeypatch: pytest.
         key.decrypt(bytes(255) + b"\3", None)
 
 
+@pytest.mark.filterwarnings(
+    "ignore::pytest.PytestUnraisableExceptionWarning"
+)  # the library tells its ended search
 def test_an_expired_session(site: Site) -> None:
-    """A session that the token ended is opened anew, and nobody notices."""
+    """A session that has ended is opened anew, and nobody notices."""
     message = site.encrypted("rsa")
     assert site.opened(message, "rsa") == PLAIN
     pkcs11.lib(MODULE).finalize()
 
     assert site.opened(message, "rsa") == PLAIN
+
+
+def test_at_one_time(site: Site) -> None:
+    """Many threads use the token's keys at one time."""
+    messages = {kind: site.encrypted(kind) for kind in ("rsa", "p256")}
+    with ThreadPoolExecutor(8) as pool:
+        found = pool.map(lambda kind: site.opened(messages[kind], kind), ["rsa", "p256"] * 40)
+        assert set(found) == {PLAIN}
 
 
 def test_what_cannot_be_a_ciphertext(site: Site) -> None:
