@@ -210,7 +210,8 @@ class TokenKey:
         if oaep is not None:
             mechanism = Mechanism.RSA_PKCS_OAEP
             parameters = (_DIGESTS[oaep.digest], _MASKS[oaep.mask], oaep.label or None)
-        ours = hide(public, _TRIAL, oaep)
+        trial = hide(public, _TRIAL, oaep)
+        unable = (*_UNABLE, pkcs11.ArgumentsBad) if oaep else _UNABLE  # SoftHSM says so of a hash that it lacks
 
         def both(key: Key) -> bytes:
             able = _able(key, DecryptMixin)
@@ -218,18 +219,18 @@ class TokenKey:
             def one(octets: bytes) -> bytes:
                 return cast("bytes", able.decrypt(octets, mechanism=mechanism, mechanism_param=parameters))
 
-            found = fault = None
-            try:
+            found = None
+            with suppress(pkcs11.PKCS11Error):
                 found = one(hidden)
-            except pkcs11.PKCS11Error as error:
-                fault = error
-            if isinstance(fault, _UNABLE) or (oaep and isinstance(fault, pkcs11.ArgumentsBad)):
+            try:
+                ours = one(trial)
+            except unable as error:
                 how = str(oaep or "PKCS #1 v1.5")
                 logger.warning(
-                    "a token cannot decrypt this way", key=str(self._place), how=how, cause=_said(fault)
+                    "a token cannot decrypt this way", key=str(self._place), how=how, cause=_said(error)
                 )
-                raise ValueError("the token does not decrypt this way")
-            if one(ours) != _TRIAL:
+                raise ValueError("the token does not decrypt this way") from None
+            if ours != _TRIAL:
                 raise WorkerError(f"the key {self._place} is not the certificate's any more")
             if found is None:
                 raise ValueError("the octets are no ciphertext of this key")

@@ -9,8 +9,9 @@ from io import BytesIO
 import pkcs11
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509 import load_pem_x509_certificate
+from cryptography.x509 import load_der_x509_certificate, load_pem_x509_certificate
 from lab.place import short_folder
 from lab.smime import Smime
 from lab.softhsm import MODULE, PIN, SoftHsm
@@ -70,6 +71,9 @@ def site() -> Iterator[Site]:
         built = Site(hsm, outside, tokens, kept)
         outside.certificate("other@hosp.test", "p256")
         outside.certificate("rsa-pss@hosp.test", "rsa-pss")
+        outside.certificate("ed25519@hosp.test", "ed25519")
+        uri = hsm.put_signing(outside.folder / "ed25519@hosp.test.key", "ed25519")
+        kept["ed25519"] = tokens.read_private(built.certificate("ed25519"), uri)
         for kind in OPENING:
             outside.certificate(f"{kind}@hosp.test", kind)
             uri = hsm.put(outside.folder / f"{kind}@hosp.test.key", kind)
@@ -187,6 +191,19 @@ def test_openssl_verifies(site: Site, kind: str, scheme: Scheme, options: tuple[
     assert subprocess.run(verify, cwd=folder, check=False, timeout=60, capture_output=True).returncode == 0
 
 
+def test_ed25519(site: Site) -> None:
+    """An Ed25519 key on a token signs, and does nothing else."""
+    key = site.tokens.load(site.kept["ed25519"])[1]
+    public = load_der_x509_certificate(site.certificate("ed25519")).public_key()
+    assert isinstance(public, Ed25519PublicKey)
+
+    public.verify(key.sign(b"what is signed", Signing(Scheme.ED25519)), b"what is signed")
+    with pytest.raises(ValueError, match="does not decrypt"):
+        key.decrypt(bytes(256), None)
+    with pytest.raises(ValueError, match="does not agree"):
+        key.exchange(bytes(32))
+
+
 def test_a_wrong_pin_is_tried_once(site: Site) -> None:
     """A PIN that the token refuses is not tried again, before it locks the token."""
     asked: list[str] = []
@@ -208,9 +225,7 @@ def test_a_wrong_pin_is_tried_once(site: Site) -> None:
 
 def test_what_does_not_belong_is_refused(site: Site) -> None:
     """A certificate comes in only with its own key, one that may do what it is for."""
-    locked = site.outside.folder / "p384@hosp.test.key"
-    words = ("--import", str(locked), "--token", "gateway", "--label", "signs", "--id", "77", "--pin", PIN)
-    subprocess.run(["softhsm2-util", *words], check=True, timeout=60, capture_output=True)
+    site.hsm.put_signing(site.outside.folder / "p384@hosp.test.key", "signs")
     cases: list[tuple[str, str, type[Exception], str]] = [
         ("rsa", "object=p256", WorkerError, "CKA_DECRYPT|failed"),
         ("p256", "object=p384", WorkerError, "failed"),
