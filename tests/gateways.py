@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.fakes import FakeCertificates, FakeJournal, FakeKeys, World
+from tests.fakes import FakeCertificates, FakeExchanges, FakeJournal, FakeKeys, World
 
 from gatepost.crypto.envelope import Enveloper
 from gatepost.crypto.smime import Smime
@@ -15,6 +15,7 @@ from gatepost.gateway.aliases import Aliases
 from gatepost.gateway.arrival import Arrivals
 from gatepost.gateway.budget import Budget
 from gatepost.gateway.despatch import Despatch
+from gatepost.gateway.exchanges import Exchanges
 from gatepost.gateway.gateway import Gateway
 from gatepost.gateway.journal import Journal
 from gatepost.gateway.notices import Notices
@@ -66,7 +67,12 @@ def gateway_over(
             authserv_id="gw.hosp.test", tags=rules.tags, encryption=world, smime=Smime(Enveloper())
         ),
         arrivals=Arrivals(
-            authserv_id="gw.hosp.test", opener=world, keys=keys, in_thread=surveyor.in_thread, inline=False
+            authserv_id="gw.hosp.test",
+            opener=world,
+            keys=keys,
+            exchanges=Exchanges(FakeExchanges(world)),
+            in_thread=surveyor.in_thread,
+            inline=False,
         ),
         journal=journal or Journal(FakeJournal(world), holder="here"),
         despatch=Despatch(

@@ -3,7 +3,7 @@ Mail that comes in: opened where its outermost entity is encrypted and a key of 
 
 Only the outermost entity is ever opened, whole; where nothing proves its content, that is made harmless first. A
 recipient gets what the keys of this recipient or of the recipient's domain open, and no one else's. What cannot be
-opened arrives as it came.
+opened arrives as it came, and so does what another author brought first.
 """
 
 from collections.abc import Callable, Iterable
@@ -17,6 +17,7 @@ from gatepost.decision.inbound import Inbound
 from gatepost.directory.key import Keys
 from gatepost.gateway import own_fields
 from gatepost.gateway.budget import Budget
+from gatepost.gateway.exchanges import Exchanges
 from gatepost.gateway.protection import replaced_content
 from gatepost.gateway.result import Result
 from gatepost.gateway.room import Room
@@ -49,6 +50,7 @@ class Arrivals:
         authserv_id: str,
         opener: Opener,
         keys: Keys,
+        exchanges: Exchanges,
         in_thread: InThread,
         inline: bool,
         directory: Path | None = None,
@@ -57,6 +59,7 @@ class Arrivals:
         self._authserv_id = authserv_id
         self._opener = opener
         self._keys = keys
+        self._exchanges = exchanges
         self._in_thread = in_thread
         self._inline = inline
         self._directory = directory
@@ -75,6 +78,8 @@ class Arrivals:
         ciphertext = self._ciphertext(transaction, budget)
         if ciphertext is None:
             return (self._closed(recipients, common, came),)
+        if self._is_replayed(ciphertext, transaction, recipients, budget):
+            return (self._closed(recipients, common, replace(came, flags=(*came.flags, "replayed"))),)
         sender = author(transaction.fields)
         opened: dict[Opened, list[Recipient]] = {}
         closed = []
@@ -103,6 +108,18 @@ class Arrivals:
             result = replace(came, flags=(*came.flags, "undecryptable"))
             forms.append(self._closed(tuple(closed), common, result))
         return tuple(forms)
+
+    def remember(self, transaction: Transaction, recipients: tuple[Recipient, ...], budget: Budget) -> None:
+        """Remember what is held, if it is encrypted: whoever captured it is not the first. Raises StorageError."""
+        ciphertext = self._ciphertext(transaction, budget) if self.concerns(transaction.fields) else None
+        if ciphertext is not None:
+            self._is_replayed(ciphertext, transaction, recipients, budget)
+
+    def _is_replayed(
+        self, ciphertext: Body, transaction: Transaction, recipients: tuple[Recipient, ...], budget: Budget
+    ) -> bool:
+        with self._room.to_read(ciphertext, budget):
+            return self._exchanges.is_replayed(ciphertext, transaction.fields, recipients)
 
     def _ciphertext(self, transaction: Transaction, budget: Budget) -> Body | None:
         body = transaction.body
