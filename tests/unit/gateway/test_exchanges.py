@@ -1,6 +1,7 @@
 """Captured mail under another author stays encrypted; the same author's is opened as often as it comes."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pysequoia
 import pytest
