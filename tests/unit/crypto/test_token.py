@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from io import BytesIO
+from typing import Any
 
 import pkcs11
 import pytest
@@ -15,6 +16,7 @@ from cryptography.x509 import load_der_x509_certificate, load_pem_x509_certifica
 from lab.place import short_folder
 from lab.smime import Smime
 from lab.softhsm import MODULE, PIN, SoftHsm
+from pkcs11.types import DecryptMixin, Key
 
 from gatepost.crypto import private_key
 from gatepost.crypto.envelope import Enveloper
@@ -138,6 +140,52 @@ def test_a_token_that_fails_within_an_operation(site: Site, monkeypatch: pytest.
 
     with pytest.raises(WorkerError, match="failed"):
         key.decrypt(bytes(255) + b"\3", None)
+
+
+class Failing(DecryptMixin):
+    """A key that fails once, and works then."""
+
+    def __init__(self, key: Key, error: Exception) -> None:
+        assert isinstance(key, DecryptMixin)
+        self._key = key
+        self._errors = [error]
+
+    def decrypt(
+        self,
+        data: bytes | Iterator[bytes],
+        buffer_size: int = 8192,
+        **how: Any,
+    ) -> bytes | Iterator[bytes]:
+        del buffer_size
+        if self._errors:
+            raise self._errors.pop()
+        return self._key.decrypt(data, **how)
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (pkcs11.DeviceRemoved, WorkerError),
+        (pkcs11.SessionHandleInvalid, WorkerError),
+        (pkcs11.GeneralError, ValueError),
+        (pkcs11.EncryptedDataInvalid, ValueError),
+        (pkcs11.FunctionFailed, ValueError),
+        (pkcs11.DeviceError, ValueError),
+    ],
+)
+def test_whose_fault_it_is(
+    site: Site, monkeypatch: pytest.MonkeyPatch, error: type[Exception], told: type[Exception]
+) -> None:
+    """What no message can bring about is the token's fault; what tokens say of wrong padding is the message's."""
+    own, key = site.tokens.load(site.kept["rsa"])
+    assert isinstance(own.key, rsa.RSAPublicKey)
+    hidden, found = private_key.hide(own.key, b"secret", None), site.tokens._key
+    with monkeypatch.context() as patch:
+        patch.setattr(site.tokens, "_key", lambda place: Failing(found(place), error()))
+        with pytest.raises(told, match=r"failed|no ciphertext"):
+            key.decrypt(hidden, None)
+
+    assert key.decrypt(hidden, None) == b"secret"
 
 
 @pytest.mark.filterwarnings(
