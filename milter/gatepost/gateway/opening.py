@@ -93,6 +93,8 @@ class Opening:
         self, entity: Entity, recipients: tuple[Recipient, ...], author: str, budget: Budget
     ) -> tuple[Content, ...]:
         """Give what each recipient gets; those who get the same get it together. Raises WorkerError."""
+        if not self.concerns(entity[0]):
+            return (Content(recipients, None),)
         return self._contents(_Layer(entity), recipients, author, budget).contents
 
     def _contents(
