@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from gatepost import secrets
 from gatepost.app.capabilities import own_capabilities_of
+from gatepost.app.certification import certification_of
 from gatepost.app.keys import key_client_of, pool_of, smime_of
 from gatepost.app.monitoring import Monitor
 from gatepost.app.store import host_of, open_database, quarantine_of, site_of
@@ -112,6 +113,7 @@ def gateway_of(
         min_trust=Trust[settings.keys.min_trust.upper()],
         capabilities=capabilities,
         routes=routes_of(settings, monitor=monitor),
+        certification=certification_of(settings),
     )
     arrivals = Arrivals(
         authserv_id=settings.authserv_id,

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 from gatepost import secrets
+from gatepost.app.certification import certification_of
 from gatepost.app.store import chains_of, open_database, unix_path
 from gatepost.crypto.certificate import EitherReader
 from gatepost.crypto.envelope import Enveloper
@@ -73,6 +74,7 @@ def keyring_of(settings: Settings) -> Keyring:
         smime=SmimeKeys(),
         public=lambda: secrets.read_public("keys", settings.secrets.directory),
         site=Site(frozenset(settings.gateway.internal_domains)),
+        certification=certification_of(settings),
     )
 
 
