@@ -11,7 +11,7 @@ from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID, NameOID
 
@@ -19,6 +19,7 @@ from lab.place import free_port
 from lab.wait import until_port_answers
 
 DAY = dt.timedelta(days=1)
+Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 Extensions = Sequence[tuple[x509.ExtensionType, bool]]
 """Extensions, each with whether it is critical."""
 
@@ -48,7 +49,7 @@ def asked_at(*, ocsp: str = "", lists: str = "") -> Extensions:
 class Holder:
     """Somebody with a key and a certificate, who may issue others whether allowed to or not."""
 
-    def __init__(self, certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> None:
+    def __init__(self, certificate: x509.Certificate, key: Key) -> None:
         self.certificate = certificate
         self.key = key
 
@@ -71,18 +72,27 @@ class Holder:
         starts: dt.datetime | None = None,
         ends: dt.datetime | None = None,
         in_subject: str = "",
+        key: Key | None = None,
     ) -> "Holder":
         """Issue a certificate; `address` goes into subjectAltName, `in_subject` into the subject."""
-        return _made(name, self, extensions, address=address, starts=starts, ends=ends, in_subject=in_subject)
+        return _made(
+            name, self, extensions, address=address, starts=starts, ends=ends, in_subject=in_subject, key=key
+        )
 
     def person(self, address: str, extensions: Extensions = ()) -> "Holder":
         """Issue a certificate for mail to an address."""
         return self.issue(address, [(FOR_MAIL, False), *extensions], address=address)
 
 
-def root(name: str = "Root", extensions: Extensions = AUTHORITY, *, ends: dt.datetime | None = None) -> Holder:
+def root(
+    name: str = "Root",
+    extensions: Extensions = AUTHORITY,
+    *,
+    ends: dt.datetime | None = None,
+    key: Key | None = None,
+) -> Holder:
     """Make an authority that vouches for itself."""
-    return _made(name, None, extensions, ends=ends)
+    return _made(name, None, extensions, ends=ends, key=key)
 
 
 def _made(
@@ -94,9 +104,10 @@ def _made(
     starts: dt.datetime | None = None,
     ends: dt.datetime | None = None,
     in_subject: str = "",
+    key: Key | None = None,
 ) -> Holder:
     now = dt.datetime.now(dt.UTC)
-    key = ec.generate_private_key(ec.SECP256R1())
+    key = key or ec.generate_private_key(ec.SECP256R1())
     attributes = [x509.NameAttribute(NameOID.COMMON_NAME, name)]
     if in_subject:
         attributes.append(x509.NameAttribute(NameOID.EMAIL_ADDRESS, in_subject))
@@ -154,24 +165,33 @@ class Office:
         pem = self._openssl("ca", "-config", "openssl.cnf", "-gencrl", *options)
         return self._openssl("crl", "-outform", "DER", data=pem)
 
+    def answer(self, request: bytes, signer: Holder | None = None, *options: str) -> bytes:
+        """Answer an OCSP request, in DER, signed by the authority or another."""
+        self._file("request.der").write_bytes(request)
+        files = ("-reqin", "request.der", "-respout", "answer.der")
+        self._openssl("ocsp", *self._answering(signer), *files, *options)
+        return self._file("answer.der").read_bytes()
+
     @contextmanager
     def responder(self, signer: Holder | None = None, *options: str) -> Iterator[str]:
         """Serve OCSP on loopback, signed by the authority or another; gives its URL."""
-        self._file("index.txt").touch()
-        self._file("signer.pem").write_bytes((signer or self.authority).pem)
-        self._key("signer.key", signer or self.authority)
         port = free_port()
-        command = ("openssl", "ocsp", "-port", str(port), "-index", "index.txt", "-CA", "ca.pem")
-        signed = ("-rsigner", "signer.pem", "-rkey", "signer.key", *options)
+        command = ("openssl", "ocsp", "-port", str(port), *self._answering(signer), *options)
         with (
             self._file("responder.log").open("wb") as log,
-            subprocess.Popen((*command, *signed), cwd=self._folder, stdout=log, stderr=log) as process,
+            subprocess.Popen(command, cwd=self._folder, stdout=log, stderr=log) as process,
         ):
             try:
                 until_port_answers(port)
                 yield f"http://127.0.0.1:{port}/"
             finally:
                 process.kill()
+
+    def _answering(self, signer: Holder | None) -> Sequence[str]:
+        self._file("index.txt").touch()
+        self._file("signer.pem").write_bytes((signer or self.authority).pem)
+        self._key("signer.key", signer or self.authority)
+        return ("-index", "index.txt", "-CA", "ca.pem", "-rsigner", "signer.pem", "-rkey", "signer.key")
 
     def _file(self, name: str) -> Path:
         return self._folder / name
