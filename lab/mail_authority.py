@@ -7,6 +7,7 @@ import datetime as dt
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 
 from cryptography import x509
@@ -16,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID, NameOID
 
 from lab.place import free_port
-from lab.wait import until_port_answers
+from lab.wait import until
 
 DAY = dt.timedelta(days=1)
 Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
@@ -148,6 +149,15 @@ class Office:
             "[ext]\nauthorityKeyIdentifier=keyid\n"
         )
 
+    @cached_property
+    def _port(self) -> int:
+        return free_port()
+
+    @property
+    def ocsp(self) -> str:
+        """The URL of the responder, whether it runs or not."""
+        return f"http://127.0.0.1:{self._port}/"
+
     def enter(self, holder: Holder, revoked: str = "") -> None:
         """Write a certificate into the register, as good or as `revoked` for a reason."""
         certificate = holder.certificate
@@ -173,17 +183,17 @@ class Office:
         return self._file("answer.der").read_bytes()
 
     @contextmanager
-    def responder(self, signer: Holder | None = None, *options: str) -> Iterator[str]:
-        """Serve OCSP on loopback, signed by the authority or another; gives its URL."""
-        port = free_port()
-        command = ("openssl", "ocsp", "-port", str(port), *self._answering(signer), *options)
+    def responder(self, signer: Holder | None = None, *options: str) -> Iterator[None]:
+        """Serve OCSP at `self.ocsp`, signed by the authority or another; who is entered later is not known."""
+        command = ("openssl", "ocsp", "-port", str(self._port), *self._answering(signer), *options)
         with (
             self._file("responder.log").open("wb") as log,
             subprocess.Popen(command, cwd=self._folder, stdout=log, stderr=log) as process,
         ):
             try:
-                until_port_answers(port)
-                yield f"http://127.0.0.1:{port}/"
+                # A connection without a question would keep it from all others
+                until(lambda: b"waiting for" in self._file("responder.log").read_bytes(), 15, "OCSP is served")
+                yield
             finally:
                 process.kill()
 
