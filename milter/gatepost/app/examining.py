@@ -6,8 +6,10 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
+from gatepost.app.certification import authorities_of
 from gatepost.app.store import database_of, gate, host_of, open_database, site_of, upgrade_database
 from gatepost.db.deliveries import SqlDeliveries
 from gatepost.decision.reader import read_rules
@@ -42,6 +44,7 @@ def examine(settings: Settings) -> list[Finding]:
         ),
         *finding.trial("rules", lambda: read_rules(settings.rules.directory, frozenset())),
         *doctor.secret_checks(settings.secrets.directory),
+        *_authority_checks(settings),
         *doctor.folder_checks(folders),
         *doctor.service_checks(services),
         doctor.policy_check(settings.policy.socket),
@@ -54,6 +57,12 @@ def examine(settings: Settings) -> list[Finding]:
         *alias_checks(directory, settings.gateway.aliases, settings.gateway.internal_domains),
         *doctor.host_checks(settings.openpgp.gpg, settings.gateway.max_sessions),
     ]
+
+
+def _authority_checks(settings: Settings) -> Iterator[Finding]:
+    for name in ("roots", "intermediates"):
+        read = partial(authorities_of, settings, name)
+        yield from doctor.authority_checks(f"smime.{name}", getattr(settings.smime, name), read, datetime.now(UTC))
 
 
 def _validates(settings: Settings) -> bool:

@@ -100,6 +100,12 @@ def read_authorities(data: bytes) -> tuple[x509.Certificate, ...]:
         raise CryptoError(f"no certificates in PEM can be read: {first_line(error)}") from None
 
 
+def expired(authorities: Sequence[x509.Certificate], now: datetime) -> tuple[str, ...]:
+    """Tell which of these certificates have expired, and when."""
+    gone = [one for one in authorities if one.not_valid_after_utc <= now]
+    return tuple(f"{name_of(one)} expired on {one.not_valid_after_utc:%Y-%m-%d}" for one in gone)
+
+
 def name_of(certificate: x509.Certificate) -> str:
     """Give the subject as people read it (RFC 4514)."""
     return certificate.subject.rfc4514_string()
