@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from gatepost import secrets
+from gatepost.app.certification import certification_of
 from gatepost.app.store import chains_of, open_database, unix_path
 from gatepost.crypto.certificate import EitherReader
 from gatepost.crypto.envelope import Enveloper
@@ -79,6 +80,7 @@ def keyring_of(settings: Settings) -> Keyring:
         tokens=lambda: tokens_of(settings),
         public=lambda: secrets.read_public("keys", settings.secrets.directory),
         site=Site(frozenset(settings.gateway.internal_domains)),
+        certification=certification_of(settings),
     )
 
 

@@ -2,7 +2,7 @@
 X.509 certificates of correspondents: read, and judged whether mail may be encrypted to them, or signed by them.
 
 What a certificate says of itself is held against RFC 8550 (S/MIME certificates) and RFC 5280. Whoever imports one
-vouches for whom it is: no authority is asked, and no revocation list.
+vouches for whom it is; where authorities are to vouch, `certification` asks them.
 """
 
 import re

@@ -143,6 +143,14 @@ class Smime(Section):
     """How the content's key is encrypted to RSA keys; not all programs read "oaep"."""
     triple_des: bool = False
     """Also decrypt triple DES on the way in; it is weak (NIST SP 800-131A)."""
+    roots: str = ""
+    """PEM file of the authorities that the site trusts to vouch for certificates; empty: none. Read at start."""
+    intermediates: str = ""
+    """PEM file of authorities between those and certificates, where these come without; not trusted by that."""
+    revocation: Literal["soft", "hard", "off"] = "soft"
+    """An authority that cannot be asked is passed over ("soft") or refuses ("hard"); "off": none is asked."""
+    revocation_seconds: Annotated[float, Field(gt=0, le=60)] = 5.0
+    """Seconds that asking about one certificate may take; what comes later counts for the next message."""
 
 
 class Database(Section):
