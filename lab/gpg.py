@@ -99,6 +99,18 @@ class Gpg:
         opened = re.search(r"^\[GNUPG:\] DECRYPTION_KEY \S+ (\S+)", status, re.MULTILINE)
         return Decrypted(output.stdout, signers, opened[1] if opened else "")
 
+    def verify(self, data: bytes, signature: bytes) -> tuple[str, ...]:
+        """Verify a detached signature; gives the keys that made it, none where it is not good."""
+        with tempfile.TemporaryDirectory(dir=self.folder) as name:
+            file, beside, status_file = (Path(name, one) for one in ("data", "signature", "status"))
+            file.write_bytes(data)
+            beside.write_bytes(signature)
+            words = ("--status-file", str(status_file), "--verify", str(beside), str(file))
+            done = self.run(*words, check=False)
+            status = status_file.read_text()
+        found = tuple(re.findall(r"^\[GNUPG:\] VALIDSIG (\S+)", status, re.MULTILINE))
+        return found if done.returncode == 0 and "[GNUPG:] GOODSIG" in status else ()
+
     def decrypt_all(self, messages: Sequence[bytes]) -> list[bytes]:
         """Decrypt many in one run; raises RuntimeError unless gpg calls every one of them decrypted."""
         with tempfile.TemporaryDirectory(dir=self.folder) as name:

@@ -10,6 +10,7 @@ KEYS = {
     "rsa": ("-newkey", "rsa:2048"),
     "p256": ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"),
     "p384": ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-384"),
+    "ed25519": ("-newkey", "ed25519"),
     "p521": ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-521"),
 }
 READS_GCM = "1.2.840.113549.1.9.15=DER:300d300b060960864801650304012e"
@@ -58,6 +59,15 @@ class Smime:
         return self._openssl(
             "cms", "-sign", "-nodetach", "-binary", "-outform", "DER", *options, *signer, data=entity
         )
+
+    def verify(self, message: bytes, address: str, *options: str) -> bytes:
+        """Verify a message as signed by that correspondent; gives the signed entity, or raises RuntimeError."""
+        trusted = ("-CAfile", f"{address}.pem", "-purpose", "any")
+        return self._openssl("cms", "-verify", *trusted, *options, data=message)
+
+    def printed(self, content: bytes) -> str:
+        """Print CMS, in DER, for people."""
+        return self._openssl("cms", "-cmsout", "-print", "-inform", "DER", data=content).decode(errors="replace")
 
     def decrypt(self, message: bytes, address: str) -> bytes:
         """Decrypt a whole message as that correspondent; gives the entity inside, or raises RuntimeError."""

@@ -13,7 +13,7 @@ from gatepost.crypto import ber
 from gatepost.crypto.ber import Element, tags
 
 DATA = bytes.fromhex("2a864886f70d010701")
-_SIGNED = bytes.fromhex("2a864886f70d010702")
+SIGNED = bytes.fromhex("2a864886f70d010702")
 ENVELOPED = bytes.fromhex("2a864886f70d010703")
 AUTH_ENVELOPED = bytes.fromhex("2a864886f70d0109100117")
 
@@ -59,7 +59,7 @@ def envelope(data: bytes) -> Envelope | None:
 def signed_content(data: bytes) -> bytes | None:
     """Give what stands in a signed message, whoever signed it; None where the data is none, or it is elsewhere."""
     kind, parts = _content_info(data)
-    if kind != _SIGNED or tags(parts)[:3] != (_INTEGER, _SET, _SEQUENCE):
+    if kind != SIGNED or tags(parts)[:3] != (_INTEGER, _SET, _SEQUENCE):
         return None
     info = parts[2].parts
     if tags(info) != (_OID, _EXPLICIT) or info[0].octets != DATA or len(info[1].parts) != 1:
