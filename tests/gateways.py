@@ -19,6 +19,7 @@ from gatepost.gateway.gateway import Gateway
 from gatepost.gateway.journal import Journal
 from gatepost.gateway.notices import Notices
 from gatepost.gateway.protection import Protection
+from gatepost.gateway.signing import SignedForms, SigningKeys
 from gatepost.gateway.survey import Surveyor
 from gatepost.gateway.telling import Telling
 from gatepost.gateway.verdict import Verdict
@@ -40,6 +41,8 @@ def gateway_over(
     rules: RuleSet | None = None,
     no_rung: Treatment = Treatment.QUARANTINE,
     journal: Journal | None = None,
+    when: str = "protected",
+    required: bool = False,
 ) -> Gateway:
     """Build a gateway over a world, with the shipped rules unless others are given."""
     rules = rules or read_rules(SHIPPED_RULES, frozenset())
@@ -62,8 +65,13 @@ def gateway_over(
         ladders=Ladders(),
         no_rung=no_rung,
         surveyor=surveyor,
+        signing=SigningKeys(when=when, required=required, keys=keys, reader=FakeCertificates(), site=SITE),
         protection=Protection(
-            authserv_id="gw.hosp.test", tags=rules.tags, encryption=world, smime=Smime(Enveloper())
+            authserv_id="gw.hosp.test",
+            tags=rules.tags,
+            encryption=world,
+            smime=Smime(Enveloper()),
+            signed=SignedForms(world),
         ),
         arrivals=Arrivals(
             authserv_id="gw.hosp.test", opener=world, keys=keys, in_thread=surveyor.in_thread, inline=False

@@ -41,6 +41,7 @@ from gatepost.gateway.notices import Notices
 from gatepost.gateway.protection import Protection
 from gatepost.gateway.rehearsal import rehearse
 from gatepost.gateway.release import Release
+from gatepost.gateway.signing import SignedForms, SigningKeys
 from gatepost.gateway.submission import Submitter
 from gatepost.gateway.survey import Surveyor
 from gatepost.gateway.telling import Telling
@@ -102,20 +103,22 @@ def gateway_of(
     keys = SqlKeys(database)
     pool = pool_of(settings)
     aliases = aliases_of(settings, site, releasing=releasing, monitor=monitor)
+    reader = EitherReader(openpgp=pool.encryptor, smime=X509Reader())
+    key_worker = key_client_of(settings)
     surveyor = Surveyor(
         site=site,
         aliases=aliases,
         partners=SqlPartners(database),
         keys=keys,
         threads=SqlThreads(database),
-        reader=EitherReader(openpgp=pool.encryptor, smime=X509Reader()),
+        reader=reader,
         min_trust=Trust[settings.keys.min_trust.upper()],
         capabilities=capabilities,
         routes=routes_of(settings, monitor=monitor),
     )
     arrivals = Arrivals(
         authserv_id=settings.authserv_id,
-        opener=key_client_of(settings),
+        opener=key_worker,
         keys=keys,
         in_thread=surveyor.in_thread,
         inline=settings.openpgp.inline,
@@ -137,11 +140,15 @@ def gateway_of(
         ),
         no_rung=Treatment.QUARANTINE if releasing else Treatment(settings.gateway.no_rung),
         surveyor=surveyor,
+        signing=SigningKeys(
+            when=settings.signing.when, required=settings.signing.required, keys=keys, reader=reader, site=site
+        ),
         protection=Protection(
             authserv_id=settings.authserv_id,
             tags=rules.tags,
             encryption=pool,
             smime=smime_of(settings),
+            signed=SignedForms(key_worker, settings.gateway.spool),
             directory=settings.gateway.spool,
         ),
         arrivals=arrivals,

@@ -17,6 +17,7 @@ from gatepost.crypto.opened_envelope import SmimeDecryptor
 from gatepost.crypto.private_certificate import SmimeKeys
 from gatepost.crypto.proof import Prover
 from gatepost.crypto.sequoia import SequoiaEncryptor
+from gatepost.crypto.signed_data import SmimeSigner
 from gatepost.crypto.smime import Smime
 from gatepost.crypto.x509 import X509Reader
 from gatepost.db.engine import Database
@@ -87,6 +88,7 @@ def serve_keys(settings: Settings, ready: Callable[[], None]) -> None:
         partners=SqlKeys(database),
         openpgp=decryptor,
         smime=SmimeDecryptor(triple_des=settings.smime.triple_des),
+        signers={"openpgp": decryptor, "smime": SmimeSigner(pss=settings.smime.signature == "pss")},
         keys_private=secret.reveal(),
         vault_private=secrets.read("vault", settings.secrets.directory).reveal(),
         heads=heads.numbers,
@@ -121,7 +123,7 @@ def _stamper(settings: Settings, database: Database, secret: secrets.Secret, hea
 
 
 def _callers(settings: Settings) -> Callers:
-    """Let the milter's user have mail opened; what is held is released by root or the worker's own user alone."""
+    """Let the milter's user have mail opened and signed; root or the worker's own user alone release held mail."""
     try:
         return Callers(open=frozenset({pwd.getpwnam(settings.keys.milter_user).pw_uid}))
     except KeyError:
