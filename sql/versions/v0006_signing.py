@@ -12,6 +12,7 @@ down_revision = "0005"
 branch_labels = None
 depends_on = None
 
+_FLOORS = "'', 'aes128-cbc', 'aes256-cbc', 'aes256-gcm'"
 _COLUMNS = (  # table, column, type and default, constraint, comment
     (
         "partner",
@@ -24,8 +25,7 @@ _COLUMNS = (  # table, column, type and default, constraint, comment
         "partner",
         "cipher_floor",
         "TEXT DEFAULT '' NOT NULL",
-        "CONSTRAINT cipher_floor_is_a_cipher"
-        " CHECK (cipher_floor IN ('', 'aes128-cbc', 'aes256-cbc', 'aes256-gcm'))",
+        f"CONSTRAINT cipher_floor_is_a_cipher CHECK (cipher_floor IN ({_FLOORS}))",
         "weakest cipher for S/MIME: empty, aes128-cbc, aes256-cbc or aes256-gcm",
     ),
     (
@@ -40,12 +40,13 @@ _COLUMNS = (  # table, column, type and default, constraint, comment
 
 def upgrade() -> None:
     sqlite = op.get_context().dialect.name == "sqlite"
+    binary = "BLOB" if sqlite else "BYTEA"
     for table, column, kind, constraint, comment in _COLUMNS:
-        kind = kind or ("BLOB" if sqlite else "BYTEA")
+        definition = f"ALTER TABLE {table} ADD COLUMN {column} {kind or binary}"
         if sqlite:
-            op.execute(f"ALTER TABLE {table} ADD COLUMN {column} {kind} /* {comment} */ {constraint};")
+            op.execute(f"{definition} /* {comment} */ {constraint};")
         else:
-            op.execute(f"ALTER TABLE {table} ADD COLUMN {column} {kind} {constraint}")
+            op.execute(f"{definition} {constraint}")
             op.execute(f"COMMENT ON COLUMN {table}.{column} IS '{comment}'")
 
 

@@ -8,7 +8,8 @@ body.
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from gatepost.crypto.envelope import ContentCipher, Enveloper
+from gatepost.crypto.content_cipher import ContentCipher
+from gatepost.crypto.envelope import Correspondent, Enveloper
 from gatepost.message import base64_lines
 from gatepost.message.body import Body, Spool
 from gatepost.message.field import Field
@@ -25,14 +26,21 @@ class Smime:
         self._directory = directory
 
     def enclose(
-        self, plaintext: Iterable[bytes], certificates: Sequence[bytes], on_piece: Callable[[], None]
+        self,
+        plaintext: Iterable[bytes],
+        correspondents: Sequence[Correspondent],
+        on_piece: Callable[[], None],
+        *,
+        floor: str = "",
     ) -> tuple[tuple[Field, ...], Body]:
         """
-        Encrypt an entity to every certificate (DER); gives the message's Content-* fields and its body.
+        Encrypt an entity to every correspondent; gives the message's Content-* fields and its body.
+
+        The cipher is not weaker than `floor`, if one is given.
 
         `on_piece` is called after each piece; what it raises ends the work. Raises CryptoError, OSError.
         """
-        cipher, envelope = self._enveloper.envelop(plaintext, certificates, on_piece)
+        cipher, envelope = self._enveloper.envelop(plaintext, correspondents, on_piece, floor=floor)
         body = Spool(self._directory)
         for lines in base64_lines.encoded(envelope):
             body.write(lines)

@@ -18,7 +18,7 @@ from lab.place import short_folder
 from lab.smime import Smime
 
 from gatepost.crypto import cms, der
-from gatepost.crypto.envelope import CIPHERS, Enveloper
+from gatepost.crypto.envelope import CIPHERS, Correspondent, Enveloper
 from gatepost.crypto.opened_envelope import SmimeDecryptor
 from gatepost.crypto.openpgp import UNDECRYPTABLE, Decrypted
 from gatepost.crypto.private_certificate import SmimeKeys
@@ -175,7 +175,11 @@ def test_sizes(people: People) -> None:
 def sealed(people: People, plain: bytes, cipher: str, kinds: Sequence[str], *, oaep: bool = False) -> bytes:
     """Encrypt as the gateway does."""
     certificates = [people.certificate(kind) for kind in kinds]
-    return b"".join(Enveloper(cipher=cipher, oaep=oaep).envelop([plain], certificates, lambda: None)[1])
+    return b"".join(
+        Enveloper(cipher=cipher, oaep=oaep).envelop(
+            [plain], [Correspondent(one) for one in certificates], lambda: None
+        )[1]
+    )
 
 
 @settings(max_examples=30, deadline=None)
