@@ -16,6 +16,7 @@ from gatepost.gateway.arrival import Arrivals
 from gatepost.gateway.budget import Budget
 from gatepost.gateway.despatch import Despatch
 from gatepost.gateway.gateway import Gateway
+from gatepost.gateway.introduction import Introduction
 from gatepost.gateway.journal import Journal
 from gatepost.gateway.notices import Notices
 from gatepost.gateway.protection import Protection
@@ -72,6 +73,9 @@ def gateway_over(
             encryption=world,
             smime=Smime(Enveloper()),
             signed=SignedForms(world),
+            introduction=Introduction(
+                keys=keys, reader=FakeCertificates(), minimal=lambda certificate, _: b"minimal " + certificate
+            ),
         ),
         arrivals=Arrivals(
             authserv_id="gw.hosp.test", opener=world, keys=keys, in_thread=surveyor.in_thread, inline=False

@@ -5,6 +5,7 @@ Sue has a certificate, and the domain an OpenPGP key. Postfix hands mail for sev
 7-bit mail only, and encodes anew for it whatever is not.
 """
 
+import base64
 import email
 import email.policy
 import os
@@ -15,7 +16,8 @@ from email.message import Message
 
 import pytest
 from lab.dkim import Signer
-from lab.letter import letter, multipart, part
+from lab.gpg import Gpg
+from lab.letter import letter, multipart, part, pgp_mime
 from lab.place import short_folder
 from lab.sink import EXTENSIONS, Received, Sink
 from lab.smime import Smime
@@ -159,6 +161,22 @@ def test_signed_and_encrypted(place: Place, shape: str, recipient: str) -> None:
     if shape in {"seven", "bare"}:
         assert entity == written
     assert _leaves(entity) == _leaves(written)
+
+
+def test_the_key_comes_along(place: Place) -> None:
+    """Who gets OpenPGP gets our domain's key beside it, and can answer encrypted with nothing else."""
+    assert place.town.send(SUE, ANN, message=letter(sender=SUE)).ok
+    (field,) = place.arrived(ANN).values("Autocrypt")
+    assert field.startswith(f"addr={SUE}; prefer-encrypt=mutual; keydata=")
+    with short_folder() as folder:
+        gpg = Gpg(folder / "gpg")
+        gpg.import_key(base64.b64decode(field.partition("keydata=")[2]))
+        answer = gpg.encrypt(b"answer", [f"gatepost@{OWN}"])
+        gpg.close()
+    line, body = pgp_mime(answer)
+    assert place.town.send_from_outside(ANN, SUE, message=letter(body, sender=ANN, fields=[line])).ok
+    place.town.inside.wait_for_recipients([SUE])
+    assert b"answer" in place.town.inside.messages[0].body
 
 
 def test_the_users_own_signature_stays(place: Place) -> None:

@@ -12,6 +12,7 @@ from gatepost.app.monitoring import Monitor
 from gatepost.app.store import host_of, open_database, quarantine_of, site_of
 from gatepost.app.turn import alone_in
 from gatepost.crypto.certificate import EitherReader
+from gatepost.crypto.sequoia import minimal
 from gatepost.crypto.x509 import X509Reader
 from gatepost.db.cache import Cache
 from gatepost.db.engine import Database
@@ -34,6 +35,7 @@ from gatepost.gateway.arrival import Arrivals
 from gatepost.gateway.despatch import Despatch
 from gatepost.gateway.gateway import Gateway
 from gatepost.gateway.holding import Holding
+from gatepost.gateway.introduction import Introduction
 from gatepost.gateway.journal import Journal
 from gatepost.gateway.metrics import CountedSubmitter
 from gatepost.gateway.next_hops import Routes
@@ -149,6 +151,7 @@ def gateway_of(
             encryption=pool,
             smime=smime_of(settings),
             signed=SignedForms(key_worker, settings.gateway.spool),
+            introduction=Introduction(keys=keys, reader=reader, minimal=minimal),
             directory=settings.gateway.spool,
         ),
         arrivals=arrivals,

@@ -13,6 +13,7 @@ from gatepost.decision.demand import Treatment
 from gatepost.decision.plan import Copy
 from gatepost.gateway import own_fields
 from gatepost.gateway.budget import Budget
+from gatepost.gateway.introduction import Introduction
 from gatepost.gateway.signing import SignedForms
 from gatepost.message import subject
 from gatepost.message.body import Body
@@ -46,6 +47,7 @@ class Protection:
         encryption: Encryption,
         smime: Smime,
         signed: SignedForms,
+        introduction: Introduction,
         directory: Path | None = None,
     ) -> None:
         """Take, beside its neighbours, the directory in which large bodies are spooled."""
@@ -54,6 +56,7 @@ class Protection:
         self._encryption = encryption
         self._smime = smime
         self._signed = signed
+        self._introduction = introduction
         self._directory = directory
 
     def form(self, transaction: Transaction, copy: Copy, budget: Budget, *, for_outsiders: bool) -> Form:
@@ -69,6 +72,8 @@ class Protection:
         if found is None:
             return Form(tuple(edits))
         content, body = found
+        if "openpgp" in {copy.treatment, copy.signed}:
+            edits.extend(self._introduction.edits(transaction))
         edits.extend(replaced_content(transaction.fields, content))
         return Form(tuple(edits), body)
 

@@ -1,5 +1,6 @@
 """Signing on the way out: which copies, with whose keys, and in which form."""
 
+import base64
 import email
 
 import pytest
@@ -214,3 +215,28 @@ def test_the_body_is_needed(world: World) -> None:
     assert gateway_over(world, when="always").survey(message(CARL)).needs_body
     assert not gateway_over(world).survey(message(CARL)).needs_body
     assert not gateway_over(World(), when="always").survey(message(CARL)).needs_body
+
+
+def _autocrypt(world: World, transaction: Transaction, *, when: str = "protected") -> list[bytes]:
+    form = _in_place(world, transaction, when=when)
+    return [field.value for field in apply(transaction.fields, form.edits) if field.key == b"autocrypt"]
+
+
+@pytest.mark.parametrize("when", ["never", "protected"])
+def test_the_key_comes_along(world: World, when: str) -> None:
+    """A copy in OpenPGP brings the author's key, or that of the author's domain, signed or not."""
+    (value,) = _autocrypt(world, message(BOB), when=when)
+
+    assert value.startswith(b" addr=alice@hosp.test; prefer-encrypt=mutual;\n keydata=\n ")
+    assert base64.b64decode(value.partition(b"keydata=")[2]) == b"minimal hosp.test|"
+
+
+def test_whose_key_does_not_come_along(world: World) -> None:
+    """A user's own field stays alone; what passes unsigned, and who has no usable key of ours, brings none."""
+    own = Field(b"Autocrypt", b" addr=alice@hosp.test; keydata=AAAA")
+    assert _autocrypt(world, message(BOB, fields=(own,))) == [own.value]
+    assert _autocrypt(world, message(CARL)) == []
+    world.key("hosp.test", own=True, refusal="revoked")
+    assert _autocrypt(world, message(BOB)) == []
+    world.key("hosp.test")
+    assert _autocrypt(world, message(BOB)) == []
