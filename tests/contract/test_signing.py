@@ -27,6 +27,7 @@ from lab.smime import Smime
 
 from gatepost.crypto import capabilities, der, multipart_signed
 from gatepost.crypto.gnupg_engine import GnupgDecryptor
+from gatepost.crypto.private_key import load
 from gatepost.crypto.signature import Signature
 from gatepost.crypto.signed_data import SmimeSigner
 from gatepost.errors import CryptoError
@@ -91,7 +92,7 @@ def _signature_in(message: bytes) -> bytes:
 def test_openssl_verifies(world: World, kind: str, pss: bool) -> None:
     """Every kind of key, and both paddings of RSA, verify over a message as it leaves."""
     entity = _entity()
-    signature = SmimeSigner(pss=pss).sign(io.BytesIO(entity.read()), world.private(kind))
+    signature = SmimeSigner(load, pss=pss).sign(io.BytesIO(entity.read()), world.private(kind))
     message = _message(entity, signature, "smime")
 
     assert world.smime.verify(message, f"{kind}@hosp.test") == entity.read()
@@ -104,7 +105,7 @@ def test_openssl_verifies(world: World, kind: str, pss: bool) -> None:
 def test_ed25519(world: World) -> None:
     """An Ed25519 signature is over the signed attributes, as RFC 8419 has it, and those are over the content."""
     entity = _entity()
-    signed = SmimeSigner().sign(io.BytesIO(entity.read()), world.private("ed25519")).data
+    signed = SmimeSigner(load).sign(io.BytesIO(entity.read()), world.private("ed25519")).data
     content = der.content(list(der.parts(der.content(signed)))[1][1])
     (_, _, signer), *_ = der.parts(list(der.parts(der.content(content)))[-1][2])
     info = list(der.parts(signer))
@@ -121,7 +122,7 @@ def test_ed25519(world: World) -> None:
 def test_gpgsm_verifies(world: World, kind: str, tmp_path: Path) -> None:
     """For gpgsm the signature good, made with the certificate that it brings."""
     entity = _entity()
-    message = _message(entity, SmimeSigner().sign(io.BytesIO(entity.read()), world.private(kind)), "smime")
+    message = _message(entity, SmimeSigner(load).sign(io.BytesIO(entity.read()), world.private(kind)), "smime")
     (tmp_path / "signature").write_bytes(_signature_in(message))
     (tmp_path / "entity").write_bytes(entity.read())
     with short_folder() as home:
@@ -136,7 +137,7 @@ def test_gpgsm_verifies(world: World, kind: str, tmp_path: Path) -> None:
 
 def test_what_is_announced(world: World) -> None:
     """The signature tells what is opened here, best first, and when and with which certificate it was made."""
-    signed = SmimeSigner().sign(io.BytesIO(b"x"), world.private("p256")).data
+    signed = SmimeSigner(load).sign(io.BytesIO(b"x"), world.private("p256")).data
     told = world.smime.printed(signed)
 
     assert capabilities.OURS in signed
@@ -150,7 +151,7 @@ def test_what_is_announced(world: World) -> None:
 def test_certificates_that_must_not_sign(world: World, name: str, why: str) -> None:
     """A certificate that is for other things does not sign, and says why."""
     with pytest.raises(CryptoError, match=why):
-        SmimeSigner().sign(io.BytesIO(b"x"), world.private(name))
+        SmimeSigner(load).sign(io.BytesIO(b"x"), world.private(name))
 
 
 def test_intermediate_certificates_travel(world: World) -> None:
@@ -158,7 +159,7 @@ def test_intermediate_certificates_travel(world: World) -> None:
     other = (world.smime.folder / "rsa@hosp.test.pem").read_bytes()
     more = x509.load_pem_x509_certificate(other).public_bytes(Encoding.DER)
     entity = _entity()
-    signature = SmimeSigner().sign(io.BytesIO(entity.read()), world.private("p256") + more)
+    signature = SmimeSigner(load).sign(io.BytesIO(entity.read()), world.private("p256") + more)
 
     assert more in signature.data
     assert world.smime.verify(_message(entity, signature, "smime"), "p256@hosp.test") == entity.read()
@@ -191,6 +192,6 @@ def test_a_large_entity(world: World, tmp_path: Path) -> None:
     entity = multipart_signed.entity((), body, tmp_path)
     assert isinstance(entity, Spool)
     assert entity.file is not None
-    signature = SmimeSigner().sign(entity.file, world.private("p256"))
+    signature = SmimeSigner(load).sign(entity.file, world.private("p256"))
 
     assert world.smime.verify(_message(entity, signature, "smime"), "p256@hosp.test") == entity.read()

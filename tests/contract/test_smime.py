@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from lab.smime import READS_GCM, Smime
 
 from gatepost.crypto import der
-from gatepost.crypto.envelope import Correspondent, Enveloper
+from gatepost.crypto.envelope import Enveloper
 from gatepost.crypto.smime import Smime as SmimeMessages
 from gatepost.crypto.x509 import X509Reader
 from gatepost.errors import CryptoError
@@ -62,9 +62,7 @@ ENTITY = b"Content-Type: text/plain; charset=utf-8\r\n\r\nthe patient's data\r\n
 
 def _enclosed(enveloper: Enveloper, entity: bytes, certificates: list[bytes]) -> tuple[tuple[Field, ...], bytes]:
     pieces = [entity[start : start + 60_000] for start in range(0, len(entity), 60_000)]
-    fields, body = SmimeMessages(enveloper).enclose(
-        pieces, [Correspondent(one) for one in certificates], lambda: None
-    )
+    fields, body = SmimeMessages(enveloper).enclose(pieces, certificates, lambda: None)
     return fields, body.read()
 
 
@@ -107,7 +105,7 @@ def test_a_large_message(world: World, tmp_path: Path) -> None:
     entity = b"Content-Type: text/plain\r\n\r\n" + b"0123456789abcdef" * (20 << 16) + b"\r\n"
     pieces = (entity[start : start + 65_535] for start in range(0, len(entity), 65_535))
     fields, body = SmimeMessages(Enveloper(directory=tmp_path), tmp_path).enclose(
-        pieces, [Correspondent(world.certificate("p256"))], lambda: None
+        pieces, [world.certificate("p256")], lambda: None
     )
     assert max(map(len, body.read().split(b"\r\n"))) == 76
     assert world.decrypt("p256", fields, body.read()) == entity
@@ -137,8 +135,10 @@ def test_nobody_to_encrypt_to() -> None:
 def test_what_mail_announced_counts(world: World, floor: str) -> None:
     """What a correspondent's mail announced wins over the certificate; the floor wins over both."""
     weak = der.sequence(der.sequence(der.oid("2.16.840.1.101.3.4.1.2")))
-    someone = Correspondent(world.certificate("rsa-gcm"), weak)
-    fields, body = SmimeMessages(Enveloper()).enclose([ENTITY], [someone], lambda: None, floor=floor)
+    someone = world.certificate("rsa-gcm")
+    fields, body = SmimeMessages(Enveloper()).enclose(
+        [ENTITY], [someone], lambda: None, announced={someone: weak}, floor=floor
+    )
 
     assert (b"authEnveloped" in fields[0].value) is (floor == "aes256-gcm")
     assert world.decrypt("rsa-gcm", fields, body.read()) == ENTITY

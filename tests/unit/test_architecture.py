@@ -48,6 +48,7 @@ HOMES = {
     "Milter": {"gatepost.mta.adapter"},
     "pysequoia": {"gatepost.crypto.sequoia"},
     "gnupg": {"gatepost.crypto.gnupg_home"},
+    "pkcs11": {"gatepost.crypto.token"},
     "structlog": {"gatepost.log"},
     "prometheus_client": {"gatepost.metrics.prometheus"},
     "re2": {"gatepost.decision.pattern"},

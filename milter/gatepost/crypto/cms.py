@@ -8,6 +8,7 @@ RFC 5652 sections 5.1 (SignedData) and 6.1 (EnvelopedData), RFC 5083 section 2.1
 """
 
 from dataclasses import dataclass
+from mmap import mmap
 
 from gatepost.crypto import ber
 from gatepost.crypto.ber import Element, tags
@@ -50,7 +51,7 @@ def is_enveloped(data: bytes) -> bool:
     return envelope(data) is not None
 
 
-def envelope(data: bytes) -> Envelope | None:
+def envelope(data: bytes | mmap) -> Envelope | None:
     """Take an enveloped message apart; None where the data is, to its last octet, none."""
     kind, parts = _content_info(data)
     return _envelope(parts, _ENDS.get(kind, frozenset()))
@@ -72,7 +73,7 @@ def signed_content(data: bytes) -> bytes | None:
     return b"".join(piece.octets for piece in content.parts)
 
 
-def _content_info(data: bytes) -> tuple[bytes, tuple[Element, ...]]:
+def _content_info(data: bytes | mmap) -> tuple[bytes, tuple[Element, ...]]:
     """Give the OID and the parts of what ContentInfo (RFC 5652 section 3) holds; nothing where it is none."""
     try:
         whole = ber.read(data)

@@ -4,24 +4,24 @@ CMS envelopes, written: content encrypted once, and its key to each recipient's 
 EnvelopedData with AES in CBC mode (RFC 5652 section 6, RFC 3565), which every mail program reads, or
 AuthEnvelopedData with AES in GCM mode (RFC 5083, RFC 5084), which protects the content against changes. The key
 goes to RSA by key transport (RFC 5652 section 6.2.1; OAEP by RFC 3560) and to elliptic curves by ephemeral-static
-Diffie-Hellman (RFC 5753 section 3.1.1) with SHA-256 and AES-256 key wrap.
+Diffie-Hellman with SHA-256 and AES-256 key wrap: to NIST's by the KDF of X9.63 (RFC 5753 section 3.1.1), which
+every mail program reads, to X25519 by HKDF (RFC 8418 section 2.2), which RFC 8551 section 2.3 demands.
 
 Everything has a definite length, so the ciphertext is gathered before the envelope is put around it.
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from cryptography.hazmat.primitives import hashes, keywrap, padding
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, rsa, x25519
 from cryptography.hazmat.primitives.asymmetric.padding import MGF1, OAEP, PKCS1v15
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
-from cryptography.hazmat.primitives.kdf.x963kdf import X963KDF
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from gatepost.crypto import capabilities, cms, der
+from gatepost.crypto import agreement, capabilities, cms, der
 from gatepost.crypto.content_cipher import CIPHERS, ContentCipher, chosen
 from gatepost.crypto.x509 import Parsed, usable
 from gatepost.errors import CryptoError
@@ -37,23 +37,13 @@ _OAEP = der.sequence(
     ),
 )
 _EC_KEY = der.sequence(der.oid("1.2.840.10045.2.1"))
+_X25519_KEY = der.sequence(der.oid("1.3.101.110"))  # RFC 8410 section 3: no parameters
 _WRAP = der.sequence(der.oid("2.16.840.1.101.3.4.1.45"))  # aes256-wrap
-_ECDH = der.sequence(der.oid("1.3.132.1.11.1"), _WRAP)  # dhSinglePass-stdDH-sha256kdf-scheme
-_WRAP_BITS = 256
+_WRAP_OCTETS = 32
 _BLOCK = 16
 _TAG = 16
 _NONCE = 12
-
-
-@dataclass(frozen=True, slots=True)
-class Correspondent:
-    """
-    Whom an envelope is for: a certificate, in DER, and the SMIMECapabilities, in DER, that its holder's mail
-    announced last; without them those of the certificate count.
-    """
-
-    certificate: bytes
-    capabilities: bytes = b""
+_NOTHING: Mapping[bytes, bytes] = MappingProxyType({})
 
 
 class Enveloper:
@@ -71,27 +61,29 @@ class Enveloper:
     def envelop(
         self,
         pieces: Iterable[bytes],
-        correspondents: Sequence[Correspondent],
+        certificates: Sequence[bytes],
         on_piece: Callable[[], None],
         *,
+        announced: Mapping[bytes, bytes] = _NOTHING,
         floor: str = "",
     ) -> tuple[ContentCipher, Iterator[bytes]]:
         """
-        Encrypt content in pieces to every correspondent; gives the cipher, and the envelope in pieces.
+        Encrypt content in pieces to every certificate (DER); gives the cipher, and the envelope in pieces.
 
-        The cipher is not weaker than `floor`, which is empty or one of CIPHERS.
+        `announced` holds, by certificate, the SMIMECapabilities in DER that its holder's mail announced last: they
+        count more than the certificate's. The cipher is not weaker than `floor`, which is empty or one of CIPHERS.
 
         `on_piece` is called after each piece; what it raises ends the work. Raises CryptoError for a certificate
         that must not be encrypted to now, and OSError where the disk is full.
         """
-        recipients = [usable(one.certificate) for one in correspondents]
+        recipients = [usable(one) for one in certificates]
         if not recipients:
             raise CryptoError("nobody to encrypt to")
-        announced = (
-            capabilities.announced(one.capabilities) or recipient.capabilities
-            for one, recipient in zip(correspondents, recipients, strict=True)
+        known = (
+            capabilities.announced(announced.get(one.certificate.data, b"")) or one.capabilities
+            for one in recipients
         )
-        cipher = chosen(announced, self._cipher, floor)
+        cipher = chosen(known, self._cipher, floor)
         key = os.urandom(cipher.key_octets)
         infos = [_recipient_info(one, key, oaep=self._oaep) for one in recipients]
         content = Spool(self._directory)
@@ -150,7 +142,7 @@ def _recipient_info(recipient: Parsed, key: bytes, *, oaep: bool) -> bytes:
         algorithm = _OAEP if oaep else _RSA
         hidden = recipient.key.encrypt(key, _oaep() if oaep else PKCS1v15())
         return der.sequence(der.integer(0), name, algorithm, der.octets(hidden))
-    if isinstance(recipient.key, ec.EllipticCurvePublicKey):
+    if isinstance(recipient.key, ec.EllipticCurvePublicKey | x25519.X25519PublicKey):
         return _agreed(recipient.key, name, key)
     raise CryptoError(f"certificate {recipient.certificate.fingerprint}: its key cannot be encrypted to")
 
@@ -159,15 +151,25 @@ def _oaep() -> OAEP:
     return OAEP(MGF1(hashes.SHA256()), hashes.SHA256(), None)
 
 
-def _agreed(public: ec.EllipticCurvePublicKey, name: bytes, key: bytes) -> bytes:
+def _agreed(public: ec.EllipticCurvePublicKey | x25519.X25519PublicKey, name: bytes, key: bytes) -> bytes:
     """Write KeyAgreeRecipientInfo (RFC 5652 section 6.2.2) with a key pair made for this message."""
-    ephemeral = ec.generate_private_key(public.curve)
-    shared = der.sequence(
-        _WRAP, der.explicit(2, der.octets(_WRAP_BITS.to_bytes(4, "big")))
-    )  # RFC 5753 section 7.2
-    secret = ephemeral.exchange(ec.ECDH(), public)
-    wrapping = X963KDF(hashes.SHA256(), _WRAP_BITS // 8, shared).derive(secret)
-    point = ephemeral.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
-    originator = der.explicit(0, der.explicit(1, _EC_KEY + der.bits(point)))
+    scheme, originator, secret = _exchanged(public)
+    wrapping = agreement.wrapping_key(scheme, secret, _WRAP, _WRAP_OCTETS)
     hidden = der.octets(keywrap.aes_key_wrap(wrapping, key))
-    return der.explicit(1, der.integer(3) + originator + _ECDH + der.sequence(der.sequence(name, hidden)))
+    keys = der.sequence(der.sequence(name, hidden))
+    from_whom = der.explicit(0, der.explicit(1, originator))
+    return der.explicit(1, der.integer(3) + from_whom + der.sequence(scheme, _WRAP) + keys)
+
+
+def _exchanged(public: ec.EllipticCurvePublicKey | x25519.X25519PublicKey) -> tuple[bytes, bytes, bytes]:
+    """Agree on a secret; gives the scheme, the parts of OriginatorPublicKey, and the secret."""
+    if isinstance(public, x25519.X25519PublicKey):
+        once = x25519.X25519PrivateKey.generate()
+        try:
+            secret = once.exchange(public)
+        except ValueError:  # all zeros, of a point of small order: RFC 8418 section 2
+            raise CryptoError("a certificate's X25519 key is none that can be agreed with") from None
+        return agreement.HKDF_SHA256, _X25519_KEY + der.bits(once.public_key().public_bytes_raw()), secret
+    pair = ec.generate_private_key(public.curve)
+    point = pair.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+    return agreement.X963_SHA256, _EC_KEY + der.bits(point), pair.exchange(ec.ECDH(), public)

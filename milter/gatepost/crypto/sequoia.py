@@ -142,7 +142,8 @@ def _armored(packets: IO[bytes], *, checksum: bool) -> Iterator[bytes]:
 def minimal(certificate: bytes, address: str) -> bytes:
     """
     Give of a certificate what is needed to encrypt to it: primary key, one user ID, the subkeys to encrypt to, and
-    the newest signature of its own on each. The user ID is one with this address, if there is any. Raises CryptoError.
+    the newest signature of its own on each. The user ID is one with this address, if there is any. Raises
+    CryptoError.
     """
     parsed = _parse(certificate)
     if len(parsed) != 1:

@@ -13,18 +13,11 @@ from datetime import UTC, datetime
 from hashlib import new, sha256
 from typing import IO
 
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from cryptography.hazmat.primitives.asymmetric.padding import MGF1, PSS, PKCS1v15
-from cryptography.hazmat.primitives.serialization import load_der_private_key
-
 from gatepost.crypto import capabilities, cms, der
+from gatepost.crypto.private_key import Load, Scheme, Signing
 from gatepost.crypto.signature import Signature
-from gatepost.crypto.signing_certificate import signing
 from gatepost.crypto.x509 import Parsed
 from gatepost.errors import CryptoError
-
-PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
 
 _DATA = der.element(0x06, cms.DATA)
 _NULL = b"\x05\x00"
@@ -40,28 +33,25 @@ _CHUNK = 1 << 20  # octets
 
 @dataclass(frozen=True, slots=True)
 class _Hash:
-    """A digest: its name in multipart/signed, its AlgorithmIdentifier (RFC 5754 section 2), how it is made."""
+    """A digest: its name, also in multipart/signed, and its AlgorithmIdentifier (RFC 5754 section 2)."""
 
     name: str
+    micalg: str
     identifier: bytes
-    algorithm: hashes.HashAlgorithm
 
     def of(self, source: IO[bytes]) -> bytes:
-        digest = new(self.name.replace("-", ""))
+        digest = new(self.name)
         source.seek(0)
         while piece := source.read(_CHUNK):
             digest.update(piece)
         return digest.digest()
 
 
-_SHA256 = _Hash("sha-256", der.sequence(der.oid("2.16.840.1.101.3.4.2.1")), hashes.SHA256())
-_SHA384 = _Hash("sha-384", der.sequence(der.oid("2.16.840.1.101.3.4.2.2")), hashes.SHA384())
-_SHA512 = _Hash("sha-512", der.sequence(der.oid("2.16.840.1.101.3.4.2.3")), hashes.SHA512())
-_CURVES = {
-    "secp256r1": (_SHA256, der.sequence(der.oid("1.2.840.10045.4.3.2"))),
-    "secp384r1": (_SHA384, der.sequence(der.oid("1.2.840.10045.4.3.3"))),
-    "secp521r1": (_SHA512, der.sequence(der.oid("1.2.840.10045.4.3.4"))),
-}
+_SHA256, _SHA384, _SHA512 = (
+    _Hash(f"sha{bits}", f"sha-{bits}", der.sequence(der.oid(f"2.16.840.1.101.3.4.2.{number}")))
+    for number, bits in ((1, 256), (2, 384), (3, 512))
+)
+_CURVES = {"EC secp256r1": (_SHA256, 2), "EC secp384r1": (_SHA384, 3), "EC secp521r1": (_SHA512, 4)}
 _ED25519 = der.sequence(der.oid("1.3.101.112"))
 _RSA = der.sequence(der.oid("1.2.840.113549.1.1.1"), _NULL)
 _PSS = der.sequence(
@@ -77,28 +67,28 @@ _PSS = der.sequence(
 class SmimeSigner:
     """Implements Signer for CMS. Thread-safe."""
 
-    def __init__(self, *, pss: bool = False) -> None:
-        """Take whether RSA keys sign with PSS."""
+    def __init__(self, load: Load, *, pss: bool = False) -> None:
+        """Take what reads private keys, and whether RSA keys sign with PSS."""
+        self._load = load
         self._pss = pss
 
     def sign(self, source: IO[bytes], private: bytes) -> Signature:
         """
-        Sign what stands in a file; `private` is the certificate in DER, its key in PKCS #8, and, if any are kept,
-        the certificates of the authorities between it and the root.
+        Sign what stands in a file; `private` is the certificate in DER with what stands for its key, and, if any
+        are kept, the certificates of the authorities between it and the root.
 
-        Raises CryptoError for a certificate that may not sign now.
+        Raises CryptoError for a certificate that may not sign now, WorkerError for a key that cannot be reached.
         """
-        try:
-            (_, certificate, _), (_, pkcs8, _), *others = der.parts(private)
-            key = load_der_private_key(pkcs8, None, unsafe_skip_rsa_key_validation=True)  # checked when it came in
-        except ValueError:
-            raise CryptoError("the private key cannot be read") from None
-        if not isinstance(key, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey):
-            raise CryptoError("the private key is of a kind that signs no mail")
-        own = signing(certificate)
-        digest, algorithm = self._algorithms(key)
+        own, key = self._load(private)
+        if why := own.signing_refusal(datetime.now(UTC)):
+            raise CryptoError(f"mail cannot be signed: {why}")
+        scheme = self._scheme(key.abilities.schemes)
+        digest, algorithm = _algorithms(scheme, own)
         attributes = _attributes(own, digest.of(source))
-        signature = self._signature(key, der.element(0x31, attributes), digest)
+        try:
+            signature = key.sign(der.element(0x31, attributes), Signing(scheme, digest.name))
+        except ValueError as error:
+            raise CryptoError(f"mail cannot be signed: {error}") from None
         signer = der.sequence(
             der.integer(1),
             der.sequence(own.issuer, own.serial),
@@ -107,23 +97,29 @@ class SmimeSigner:
             algorithm,
             der.octets(signature),
         )
-        certificates = b"".join((certificate, *(whole for _, whole, _ in others)))
-        return Signature(_written(digest, certificates, signer), digest.name)
+        _, _, *others = der.parts(private)
+        certificates = b"".join((own.certificate.data, *(whole for _, whole, _ in others)))
+        return Signature(_written(digest, certificates, signer), digest.micalg)
 
-    def _algorithms(self, key: PrivateKey) -> tuple[_Hash, bytes]:
-        if isinstance(key, ec.EllipticCurvePrivateKey):
-            return _CURVES[key.curve.name]
-        if isinstance(key, ed25519.Ed25519PrivateKey):
+    def _scheme(self, schemes: tuple[Scheme, ...]) -> Scheme:
+        if self._pss and Scheme.PSS in schemes:
+            return Scheme.PSS
+        if not schemes:
+            raise CryptoError("mail cannot be signed: the private key signs nothing")
+        return schemes[0]
+
+
+def _algorithms(scheme: Scheme, own: Parsed) -> tuple[_Hash, bytes]:
+    """Give the digest and the signature's AlgorithmIdentifier."""
+    match scheme:
+        case Scheme.ECDSA:
+            digest, number = _CURVES[own.component.algorithm]
+            return digest, der.sequence(der.oid(f"1.2.840.10045.4.3.{number}"))
+        case Scheme.ED25519:
             return _SHA512, _ED25519
-        return _SHA256, _PSS if self._pss else _RSA
-
-    def _signature(self, key: PrivateKey, signed: bytes, digest: _Hash) -> bytes:
-        if isinstance(key, ec.EllipticCurvePrivateKey):
-            return key.sign(signed, ec.ECDSA(digest.algorithm))
-        if isinstance(key, ed25519.Ed25519PrivateKey):
-            return key.sign(signed)
-        padding = PSS(MGF1(digest.algorithm), _SALT) if self._pss else PKCS1v15()
-        return key.sign(signed, padding, digest.algorithm)
+        case Scheme.PSS:
+            return _SHA256, _PSS
+    return _SHA256, _RSA
 
 
 def _attributes(own: Parsed, digest: bytes) -> bytes:

@@ -5,11 +5,12 @@ What is encrypted is the message's own content, as in PGP/MIME: its Content-* fi
 body.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from gatepost.crypto.content_cipher import ContentCipher
-from gatepost.crypto.envelope import Correspondent, Enveloper
+from gatepost.crypto.envelope import Enveloper
 from gatepost.message import base64_lines
 from gatepost.message.body import Body, Spool
 from gatepost.message.field import Field
@@ -28,19 +29,22 @@ class Smime:
     def enclose(
         self,
         plaintext: Iterable[bytes],
-        correspondents: Sequence[Correspondent],
+        certificates: Sequence[bytes],
         on_piece: Callable[[], None],
         *,
+        announced: Mapping[bytes, bytes] = MappingProxyType({}),
         floor: str = "",
     ) -> tuple[tuple[Field, ...], Body]:
         """
-        Encrypt an entity to every correspondent; gives the message's Content-* fields and its body.
+        Encrypt an entity to every certificate (DER); gives the message's Content-* fields and its body.
 
-        The cipher is not weaker than `floor`, if one is given.
+        `announced` and `floor` as in Enveloper.
 
         `on_piece` is called after each piece; what it raises ends the work. Raises CryptoError, OSError.
         """
-        cipher, envelope = self._enveloper.envelop(plaintext, correspondents, on_piece, floor=floor)
+        cipher, envelope = self._enveloper.envelop(
+            plaintext, certificates, on_piece, announced=announced, floor=floor
+        )
         body = Spool(self._directory)
         for lines in base64_lines.encoded(envelope):
             body.write(lines)

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Protocol
 
 from gatepost.crypto import pgpmime
-from gatepost.crypto.envelope import Correspondent
 from gatepost.crypto.smime import Smime
 from gatepost.decision.demand import Treatment
 from gatepost.decision.plan import Copy
@@ -93,8 +92,10 @@ class Protection:
                 content_type, body = pgpmime.enclose(armor, self._directory)
                 return (Field(b"Content-Type", content_type),), body
             case Treatment.SMIME:
-                correspondents = [Correspondent(key.certificate, key.capabilities) for key in copy.keys]
-                return self._smime.enclose(plaintext, correspondents, budget.tick, floor=copy.floor)
+                announced = {key.certificate: key.capabilities for key in copy.keys}
+                return self._smime.enclose(
+                    plaintext, tuple(announced), budget.tick, announced=announced, floor=copy.floor
+                )
         return (content, body) if copy.signed else None
 
     def close(self) -> None:

@@ -8,12 +8,13 @@ Rules:
 """
 
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from pathlib import Path
 
 from gatepost.crypto import multipart_signed
 from gatepost.crypto.certificate import Reader, is_x509
 from gatepost.crypto.signature import MAX_SIGNED, Signatory
-from gatepost.crypto.signing_certificate import refusal
+from gatepost.crypto.x509 import parsed
 from gatepost.decision.demand import Treatment
 from gatepost.decision.signing import Signing
 from gatepost.directory.key import Key, Keys, may_sign
@@ -82,9 +83,9 @@ class SigningKeys:
         return ""
 
     def _refusal(self, key: Key) -> str:
-        if is_x509(key.certificate):
-            return refusal(key.certificate)
         try:
+            if is_x509(key.certificate):
+                return parsed(key.certificate).signing_refusal(datetime.now(UTC))
             return self._reader.read(key.certificate)[0].refusal  # whoever answers must be able to encrypt to it
         except CryptoError as error:
             return str(error)

@@ -117,6 +117,8 @@ class Keys(Section):
     """Directory of the key worker alone: there it notes how far it has stamped the record of events."""
     milter_user: str = "gatepost"
     """The user that the milter runs as, who may have mail opened; a name that this host lacks admits nobody."""
+    pkcs11_module: str = ""
+    """A PKCS #11 module (shared library) with tokens that hold keys of ours for S/MIME; empty: none."""
 
 
 class OpenPGP(Section):

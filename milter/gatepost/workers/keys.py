@@ -7,7 +7,8 @@ Rules:
   * A key signs for its own address or its own domain only: From and envelope sender are asked with every message.
   * Who may ask what is decided by the caller's user (SO_PEERCRED), never by what the caller says.
   * OpenPGP or CMS: which one a message is shows in its first octet.
-  * What cannot be decrypted gets one answer, whatever the reason: nobody learns from the difference.
+  * What cannot be decrypted gets one answer, whatever the reason: nobody learns from the difference. Where a key
+    could not be asked at all (a token is gone), and no other opens the message, that is an error, for a later try.
   * Private halves are unsealed for one operation; nothing of a message is kept or logged.
 
 Requests are frames (`workers.frames`); the head's `op` is `ping`, `open` (files: the encrypted message, and an
@@ -131,6 +132,7 @@ class KeyHolder:
         encrypted.seek(0)
         kind = "smime" if encrypted.read(1) == _DER else "openpgp"
         signers = self._signers(sender, kind)
+        fault: WorkerError | None = None
         for key, sealed in self._own.sealed(recipient, kind):
             try:
                 private = seal.unwrap(self._keys_private, sealed, private_context(key.fingerprint))
@@ -138,15 +140,21 @@ class KeyHolder:
                     done = self._decryptors[kind].decrypt(encrypted, opened, private, signers, most=most)
             except CryptoError:
                 continue
+            except WorkerError as error:  # another key may open it
+                fault = error
+                continue
             found = {"status": done.verification.status, "fingerprint": done.verification.fingerprint}
             what = {"kind": kind, "intact": done.intact}
             answer = {"verification": found, "digest": done.digest.hex(), "key": key.fingerprint}
             return {"status": "ok", **what, **answer}, b""
+        if fault is not None:
+            raise fault
         return {"status": "undecryptable"}, b""
 
     def _sign(self, kind: str, author: Address, sender: Address, entity: IO[bytes]) -> Reply:
         """Sign with the first key that may and does; who gets none is told so, and not why."""
         signer = self._signers_of[kind]
+        fault: WorkerError | None = None
         for key, sealed in self._own.sealed(author, kind):
             if not may_sign(key, author, sender):
                 continue
@@ -156,7 +164,12 @@ class KeyHolder:
                     done = signer.sign(entity, private)
             except CryptoError:
                 continue
+            except WorkerError as error:  # another key may sign it
+                fault = error
+                continue
             return {"status": "ok", "micalg": done.micalg, "key": key.fingerprint}, done.data
+        if fault is not None:
+            raise fault
         return {"status": "unsigned"}, b""
 
     def _signers(self, sender: str, kind: str) -> list[bytes]:
