@@ -13,7 +13,7 @@ from uuid import UUID
 
 from gatepost.crypto.certificate import Certificate
 from gatepost.crypto.openpgp import Opened, Verification
-from gatepost.crypto.signature import Signature
+from gatepost.crypto.own_signature import Signature
 from gatepost.decision.plan import Judgement
 from gatepost.directory.event import Event, Record
 from gatepost.directory.key import Key, Trust

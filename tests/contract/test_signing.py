@@ -27,9 +27,9 @@ from lab.smime import Smime
 
 from gatepost.crypto import capabilities, der, multipart_signed
 from gatepost.crypto.gnupg_engine import GnupgDecryptor
+from gatepost.crypto.own_signature import Signature
 from gatepost.crypto.private_key import load
-from gatepost.crypto.signature import Signature
-from gatepost.crypto.signed_data import SmimeSigner
+from gatepost.crypto.signed_writer import SmimeSigner
 from gatepost.errors import CryptoError
 from gatepost.message.body import Body, MemoryBody, Spool
 from gatepost.message.field import Field

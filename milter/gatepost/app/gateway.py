@@ -12,6 +12,7 @@ from gatepost.app.monitoring import Monitor
 from gatepost.app.store import host_of, open_database, quarantine_of, site_of
 from gatepost.app.turn import alone_in
 from gatepost.crypto.certificate import EitherReader
+from gatepost.crypto.certification import NoAuthorities
 from gatepost.crypto.sequoia import minimal
 from gatepost.crypto.x509 import X509Reader
 from gatepost.db.cache import Cache
@@ -40,9 +41,11 @@ from gatepost.gateway.journal import Journal
 from gatepost.gateway.metrics import CountedSubmitter
 from gatepost.gateway.next_hops import Routes
 from gatepost.gateway.notices import Notices
+from gatepost.gateway.opening import Opening
 from gatepost.gateway.protection import Protection
 from gatepost.gateway.rehearsal import rehearse
 from gatepost.gateway.release import Release
+from gatepost.gateway.signatures import Signatures
 from gatepost.gateway.signing import SignedForms, SigningKeys
 from gatepost.gateway.submission import Submitter
 from gatepost.gateway.survey import Surveyor
@@ -104,8 +107,8 @@ def gateway_of(
         rules = for_release(rules)
     keys = SqlKeys(database)
     pool = pool_of(settings)
-    aliases = aliases_of(settings, site, releasing=releasing, monitor=monitor)
     reader = EitherReader(openpgp=pool.encryptor, smime=X509Reader())
+    aliases = aliases_of(settings, site, releasing=releasing, monitor=monitor)
     key_worker = key_client_of(settings)
     surveyor = Surveyor(
         site=site,
@@ -120,11 +123,14 @@ def gateway_of(
     )
     arrivals = Arrivals(
         authserv_id=settings.authserv_id,
-        opener=key_worker,
-        keys=keys,
+        opening=Opening(
+            opener=key_worker,
+            signatures=Signatures(keys=keys, reader=reader, certification=NoAuthorities(), openpgp=pool),
+            inline=settings.openpgp.inline,
+            directory=settings.gateway.spool,
+        ),
         in_thread=surveyor.in_thread,
-        inline=settings.openpgp.inline,
-        directory=settings.gateway.spool,
+        warn=settings.gateway.show_unauthenticated,
     )
     notices = notices_of(settings, database)
     submitter = CountedSubmitter(reinjection_of(settings), monitor.metrics)

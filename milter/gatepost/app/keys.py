@@ -19,7 +19,7 @@ from gatepost.crypto.private_certificate import SmimeKeys
 from gatepost.crypto.private_key import load
 from gatepost.crypto.proof import Prover
 from gatepost.crypto.sequoia import SequoiaEncryptor
-from gatepost.crypto.signed_data import SmimeSigner
+from gatepost.crypto.signed_writer import SmimeSigner
 from gatepost.crypto.smime import Smime
 from gatepost.crypto.x509 import X509Reader
 from gatepost.db.engine import Database

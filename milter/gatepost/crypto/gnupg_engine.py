@@ -24,7 +24,7 @@ from gatepost.crypto.certificate import Certificate
 from gatepost.crypto.gnupg_home import UNLOCKED, Home, records, remove_stale
 from gatepost.crypto.guard import Component
 from gatepost.crypto.openpgp import UNDECRYPTABLE, Decrypted, Verification
-from gatepost.crypto.signature import Signature
+from gatepost.crypto.own_signature import Signature
 from gatepost.errors import CryptoError
 
 _REMEMBERED = 1024  # certificates in one keyring, results kept
@@ -172,7 +172,7 @@ def _unescaped(text: str) -> str:
 
 
 class GnupgDecryptor:
-    """Implements Decryptor and Signer. Thread-safe; `close` removes every home."""
+    """Implements Decryptor and SignatureMaker. Thread-safe; `close` removes every home."""
 
     def __init__(self, program: str = "gpg") -> None:
         self._program = program

@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from gatepost.crypto.own_signature import Signature
 from gatepost.crypto.pgpmime import plaintext_of
-from gatepost.crypto.signature import Signature
 from gatepost.message import base64_lines, mime
 from gatepost.message.body import Body, Spool
 from gatepost.message.field import Field

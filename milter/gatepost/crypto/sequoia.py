@@ -1,5 +1,6 @@
 """
-The OpenPGP engine inside the process: Sequoia. The only module that imports pysequoia.
+The OpenPGP engine inside the process: Sequoia. `openpgp_signature` beside it is the other module that imports
+pysequoia.
 
 Sequoia encrypts to expired and to revoked certificates without a word, so every use goes through the guard.
 Which subkeys it encrypts to is not guessed but looked up in a trial message: Sequoia chose them by signatures
@@ -45,7 +46,7 @@ _VERSION_4 = 40  # hexadecimal digits of a fingerprint
 
 
 @dataclass(frozen=True, slots=True)
-class _Parsed:
+class Parsed:
     """
     A certificate in Sequoia's form, with what the guard needs to judge it at any time.
 
@@ -59,11 +60,13 @@ class _Parsed:
     fault: str = ""
 
     def refusal(self, now: datetime) -> str:
+        """Tell why mail must not be encrypted to it now; empty if it may."""
         if self.fault:
             return self.primary.fault(now) or self.fault
         return guard.refusal(self.primary, self.subkeys, now)
 
     def judged(self, now: datetime) -> Certificate:
+        """Describe it as it is now."""
         refusal = self.refusal(now)
         return replace(self.certificate, refusal=refusal) if refusal else self.certificate
 
@@ -77,7 +80,7 @@ class SequoiaEncryptor:
 
     def __init__(self, clock: Callable[[], datetime] = _now) -> None:
         self._clock = clock
-        self._parsed = lru_cache(maxsize=_REMEMBERED)(_parse)
+        self._parsed = lru_cache(maxsize=_REMEMBERED)(parse)
 
     def read(self, data: bytes) -> tuple[Certificate, ...]:
         """Read armored or binary certificates; raises CryptoError naming what is wrong and in which one."""
@@ -145,11 +148,11 @@ def minimal(certificate: bytes, address: str) -> bytes:
     the newest signature of its own on each. The user ID is one with this address, if there is any. Raises
     CryptoError.
     """
-    parsed = _parse(certificate)
-    if len(parsed) != 1:
-        raise CryptoError(f"one certificate is needed, not {len(parsed)}")
-    used = {one.fingerprint for one in parsed[0].subkeys if one.encrypts}
-    primary, *others = _bound(PacketPile.from_bytes(parsed[0].certificate.data))
+    found = parse(certificate)
+    if len(found) != 1:
+        raise CryptoError(f"one certificate is needed, not {len(found)}")
+    used = {one.fingerprint for one in found[0].subkeys if one.encrypts}
+    primary, *others = _bound(PacketPile.from_bytes(found[0].certificate.data))
     names = [one for one in others if one[0].tag == Tag.UserID]
     names.sort(key=lambda one: guard.address_in(one[0].body.decode("utf-8", "replace")) != address.lower())
     subkeys = [one for one in others if (one[0].fingerprint or "").upper() in used]
@@ -184,7 +187,8 @@ def _first_line(error: Exception) -> str:
     return str(error).partition("\n")[0]
 
 
-def _parse(data: bytes) -> tuple[_Parsed, ...]:
+def parse(data: bytes) -> tuple[Parsed, ...]:
+    """Read armored or binary certificates; raises CryptoError naming what is wrong and in which one."""
     guard.check_size(data, guard.MAX_KEYRING, "the key file")
     try:
         certs = pysequoia.Cert.split_bytes(data)
@@ -195,7 +199,7 @@ def _parse(data: bytes) -> tuple[_Parsed, ...]:
     return tuple(_parse_one(cert) for cert in certs)
 
 
-def _parse_one(cert: pysequoia.Cert) -> _Parsed:
+def _parse_one(cert: pysequoia.Cert) -> Parsed:
     fingerprint = cert.fingerprint.upper()
     if cert.has_secret_keys:
         raise CryptoError(f"key {fingerprint}{guard.PRIVATE}")
@@ -220,7 +224,7 @@ def _parse_one(cert: pysequoia.Cert) -> _Parsed:
         expires=guard.usable_until(primary, keys[1:]),
         refusal="",
     )
-    return _Parsed(cert, certificate, primary, tuple(keys[1:]), fault)
+    return Parsed(cert, certificate, primary, tuple(keys[1:]), fault)
 
 
 def _bare_user_ids(data: bytes) -> tuple[str, ...]:

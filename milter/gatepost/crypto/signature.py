@@ -1,61 +1,30 @@
 """
-Signatures of outgoing mail: values, and the ports of who makes them.
-
-A signature is detached: it is made over an entity in a file, which is read in pieces. What stands around both is
-`multipart_signed.py`.
+Signatures as read from mail: the values that both kinds give, S/MIME and OpenPGP.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import IO, Protocol
 
-from gatepost.message.address import Address
-from gatepost.message.body import Body
+from gatepost.errors import CryptoError
 
-MAX_SIGNED = 512 << 20  # octets of an entity
+
+class SignatureError(CryptoError):
+    """
+    A signature is not good.
+
+    The text says why, in plain words of ours: nothing of what the message says is in it, so it may be shown.
+    """
 
 
 @dataclass(frozen=True, slots=True)
-class Signature:
+class Signer:
     """
-    A detached signature: CMS SignedData in DER, or OpenPGP in ASCII armor.
+    Who made a good signature: the fingerprint in upper-case hexadecimal, and of S/MIME the certificate in DER.
 
-    `micalg` names its digest as multipart/signed does (RFC 8551 section 3.5.3.2, RFC 3156 section 5).
+    `beside` are the other certificates that came with the message; `capabilities` the value of the signed
+    attribute smimeCapabilities (RFC 8551 section 2.5.2) in DER, empty where there is none.
     """
 
-    data: bytes
-    micalg: str
-
-
-class Signer(Protocol):
-    """Signs with private keys; lives only in the key worker. Thread-safe."""
-
-    def sign(self, source: IO[bytes], private: bytes) -> Signature:
-        """
-        Sign what stands in a file with one private half, as it is kept.
-
-        Raises CryptoError for a key that may not sign now, WorkerError where it cannot be tried.
-        """
-
-
-class Signatory(Protocol):
-    """Has mail signed by whoever holds the private keys. Thread-safe."""
-
-    def sign(
-        self,
-        entity: Body,
-        kind: str,
-        author: Address,
-        sender: Address,
-        *,
-        seconds: float,
-        on_wait: Callable[[], object],
-    ) -> Signature | None:
-        """
-        Sign an entity with a key of that kind ("openpgp" or "smime") of its author, or of the author's domain;
-        `sender` is the envelope's.
-
-        None where there is no such key that may be used now. Waits for so many seconds at most, and calls
-        `on_wait` about every 5 s meanwhile; what that raises ends the wait. Raises WorkerError where nobody
-        answered.
-        """
+    fingerprint: str
+    certificate: bytes = b""
+    beside: tuple[bytes, ...] = ()
+    capabilities: bytes = b""

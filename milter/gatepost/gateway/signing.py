@@ -13,7 +13,7 @@ from pathlib import Path
 
 from gatepost.crypto import multipart_signed
 from gatepost.crypto.certificate import Reader, is_x509
-from gatepost.crypto.signature import MAX_SIGNED, Signatory
+from gatepost.crypto.own_signature import MAX_SIGNED, Signatory
 from gatepost.crypto.x509 import parsed
 from gatepost.decision.demand import Treatment
 from gatepost.decision.signing import Signing

@@ -20,7 +20,7 @@ from typing import IO, Any
 from uuid import UUID
 
 from gatepost.crypto.openpgp import Opened, Verification
-from gatepost.crypto.signature import Signature
+from gatepost.crypto.own_signature import Signature
 from gatepost.directory.stamp import DIGEST, Stamp
 from gatepost.errors import CryptoError, WorkerError
 from gatepost.message.address import Address

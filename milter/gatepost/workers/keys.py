@@ -30,8 +30,8 @@ from uuid import UUID
 
 from gatepost.crypto import pgpmime, seal
 from gatepost.crypto.openpgp import Decryptor, private_context
+from gatepost.crypto.own_signature import MAX_SIGNED, SignatureMaker
 from gatepost.crypto.proof import Prover
-from gatepost.crypto.signature import MAX_SIGNED, Signer
 from gatepost.directory.key import Key, Keys, may_sign
 from gatepost.errors import AddressError, CryptoError, GatepostError, WorkerError, cause
 from gatepost.log import logger
@@ -82,7 +82,7 @@ class KeyHolder:
         partners: Keys,
         openpgp: Decryptor,
         smime: Decryptor,
-        signers: Mapping[str, Signer],
+        signers: Mapping[str, SignatureMaker],
         keys_private: bytes,
         vault_private: bytes,
         heads: Callable[[], Mapping[str, int]] = dict,

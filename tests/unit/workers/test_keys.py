@@ -18,8 +18,8 @@ from lab.wait import until
 
 from gatepost.crypto import seal
 from gatepost.crypto.openpgp import Decrypted, Verification, private_context
+from gatepost.crypto.own_signature import Signature
 from gatepost.crypto.proof import Prover
-from gatepost.crypto.signature import Signature
 from gatepost.directory.key import Key, Trust, owners
 from gatepost.directory.stamp import NOTHING, Stamp
 from gatepost.errors import CryptoError, StorageError, WorkerError
