@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tests.fakes import FakeCertificates, FakeJournal, FakeKeys, World
+from tests.fakes import FakeCertificates, FakeExchanges, FakeJournal, FakeKeys, World
 
 from gatepost.crypto import openpgp_signature
 from gatepost.crypto.certificate import Reader
@@ -20,6 +20,7 @@ from gatepost.gateway.aliases import Aliases
 from gatepost.gateway.arrival import Arrivals
 from gatepost.gateway.budget import Budget
 from gatepost.gateway.despatch import Despatch
+from gatepost.gateway.exchanges import Exchanges
 from gatepost.gateway.gateway import Gateway
 from gatepost.gateway.introduction import Introduction
 from gatepost.gateway.journal import Journal
@@ -108,6 +109,7 @@ def gateway_over(
                     certification=certification or NoAuthorities(),
                     openpgp=Spot(),
                 ),
+                exchanges=Exchanges(FakeExchanges(world)),
                 inline=inline,
             ),
             in_thread=surveyor.in_thread,

@@ -17,6 +17,7 @@ from gatepost.crypto.sequoia import minimal
 from gatepost.crypto.x509 import X509Reader
 from gatepost.db.cache import Cache
 from gatepost.db.engine import Database
+from gatepost.db.exchanges import SqlExchanges
 from gatepost.db.journal import SqlJournal
 from gatepost.db.keys import SqlKeys
 from gatepost.db.notices import SqlNotices
@@ -34,6 +35,7 @@ from gatepost.gateway.alias_resolver import Resolver
 from gatepost.gateway.aliases import Aliases, Destination, nowhere_else
 from gatepost.gateway.arrival import Arrivals
 from gatepost.gateway.despatch import Despatch
+from gatepost.gateway.exchanges import Exchanges
 from gatepost.gateway.gateway import Gateway
 from gatepost.gateway.holding import Holding
 from gatepost.gateway.introduction import Introduction
@@ -121,11 +123,13 @@ def gateway_of(
         capabilities=capabilities,
         routes=routes_of(settings, monitor=monitor),
     )
+    writer = Writer(database, host_of(settings))
     arrivals = Arrivals(
         authserv_id=settings.authserv_id,
         opening=Opening(
             opener=key_worker,
             signatures=Signatures(keys=keys, reader=reader, certification=NoAuthorities(), openpgp=pool),
+            exchanges=Exchanges(SqlExchanges(database, writer)),
             inline=settings.openpgp.inline,
             directory=settings.gateway.spool,
         ),
@@ -134,7 +138,6 @@ def gateway_of(
     )
     notices = notices_of(settings, database)
     submitter = CountedSubmitter(reinjection_of(settings), monitor.metrics)
-    writer = Writer(database, host_of(settings))
     monitor.readings |= {
         "lookups": lambda: monitor.look_ups.under_way,
         "pool": pool.state,

@@ -1,7 +1,8 @@
 """
 Mail that comes in: the forms in which the inside recipients get it, and what each is told about it.
 
-What cannot be opened arrives as it came. Fields and marks that only this gateway writes are taken out of all mail.
+What cannot be opened arrives as it came, and so does what another author brought first. Fields and marks that only
+this gateway writes are taken out of all mail.
 """
 
 from collections.abc import Callable, Iterable
@@ -14,7 +15,6 @@ from gatepost.gateway.opening import Content, Opening
 from gatepost.gateway.protection import replaced_content
 from gatepost.gateway.result import Result
 from gatepost.message import subject, warning
-from gatepost.message.author import author
 from gatepost.message.edit import Edit, Form
 from gatepost.message.field import Field
 from gatepost.message.transaction import Recipient, Transaction
@@ -50,13 +50,22 @@ class Arrivals:
         """Tell whether the message is truly encrypted already: its packets are read, not its label."""
         return self._opening.is_encrypted(transaction.fields, transaction.body, budget)
 
+    def remember(self, transaction: Transaction, recipients: tuple[Recipient, ...], budget: Budget) -> None:
+        """Remember what is held, if it is encrypted: whoever captured it is not the first. Raises StorageError."""
+        if self.concerns(transaction.fields):
+            self._opening.remember((transaction.fields, transaction.body), recipients, budget)
+
     def forms(
         self, transaction: Transaction, recipients: tuple[Recipient, ...], inbound: Inbound, budget: Budget
     ) -> tuple[Arrival, ...]:
-        """Build the forms for the inside recipients, those who share one together; raises WorkerError."""
+        """
+        Build the forms for the inside recipients, those who share one together.
+
+        Raises WorkerError, StorageError.
+        """
         came = Result(came=inbound.came, flags=("unprotected",) if inbound.unmet else ())
         entity = transaction.fields, transaction.body
-        contents = self._opening.contents(entity, recipients, author(transaction.fields), budget)
+        contents = self._opening.contents(entity, recipients, budget)
         return tuple([self._arrival(transaction.fields, one, came) for one in contents])
 
     def _arrival(self, fields: tuple[Field, ...], content: Content, came: Result) -> Arrival:

@@ -250,6 +250,8 @@ class Gateway:
         built: list[Outgoing] = []
         for copy in plan.copies:
             if copy.treatment is Treatment.QUARANTINE:
+                if not inside:
+                    self._arrivals.remember(transaction, copy.recipients, budget)
                 continue
             if inside:
                 built.append(self._departing(transaction, copy, returned, budget))

@@ -7,7 +7,7 @@ Rules:
   * The signature that counts is on the content itself; one around an envelope proves nothing of it, but is a fault
     where it is wrong.
   * What cannot be opened, or not be made harmless, stays as it came.
-  * Encrypted parts inside other parts stay, and are told of.
+  * Encrypted parts inside other parts stay, and are told of; so does what another author brought first.
 """
 
 from collections.abc import Iterable
@@ -19,10 +19,12 @@ from gatepost.crypto.harmless import harmless
 from gatepost.crypto.openpgp import Opened, Opener
 from gatepost.crypto.signature import SignatureError
 from gatepost.gateway.budget import Budget
+from gatepost.gateway.exchanges import Exchanges
 from gatepost.gateway.result import Signature
 from gatepost.gateway.room import Room
 from gatepost.gateway.signatures import Signatures, Verified
 from gatepost.message import mime
+from gatepost.message.author import author
 from gatepost.message.body import Body, MemoryBody, Spool
 from gatepost.message.field import Field
 from gatepost.message.transaction import Recipient
@@ -58,6 +60,14 @@ class _Layer:
 
 
 @dataclass(frozen=True, slots=True)
+class _Origin:
+    """Where all layers came from: the message's own header, and the author in it."""
+
+    fields: tuple[Field, ...]
+    author: str
+
+
+@dataclass(frozen=True, slots=True)
 class _Look:
     """What an entity is: signed, encrypted, or with encrypted parts inside."""
 
@@ -70,11 +80,18 @@ class Opening:
     """Takes layers off incoming mail. Thread-safe."""
 
     def __init__(
-        self, *, opener: Opener, signatures: Signatures, inline: bool, directory: Path | None = None
+        self,
+        *,
+        opener: Opener,
+        signatures: Signatures,
+        exchanges: Exchanges,
+        inline: bool,
+        directory: Path | None = None,
     ) -> None:
         """Take, beside its neighbours, whether armor as text is opened, and the directory for large bodies."""
         self._opener = opener
         self._signatures = signatures
+        self._exchanges = exchanges
         self._inline = inline
         self._directory = directory
         self._room = Room()
@@ -89,28 +106,39 @@ class Opening:
         with self._room.to_read(body, budget):
             return pgpmime.is_encrypted(fields, body)
 
-    def contents(
-        self, entity: Entity, recipients: tuple[Recipient, ...], author: str, budget: Budget
-    ) -> tuple[Content, ...]:
-        """Give what each recipient gets; those who get the same get it together. Raises WorkerError."""
-        return self._contents(_Layer(entity), recipients, author, budget).contents
+    def remember(self, entity: Entity, recipients: tuple[Recipient, ...], budget: Budget) -> None:
+        """Remember an encrypted message that is not opened, as if it were. Raises StorageError."""
+        origin = _origin(entity)
+        ciphertext = self._look(_Layer(entity), origin, budget).ciphertext
+        if ciphertext is not None:
+            self._is_replayed(ciphertext, origin, recipients, budget)
+
+    def contents(self, entity: Entity, recipients: tuple[Recipient, ...], budget: Budget) -> tuple[Content, ...]:
+        """
+        Give what each recipient gets of a message; those who get the same get it together.
+
+        Raises WorkerError, StorageError.
+        """
+        return self._contents(_Layer(entity), recipients, _origin(entity), budget).contents
 
     def _contents(
-        self, layer: _Layer, recipients: tuple[Recipient, ...], author: str, budget: Budget
+        self, layer: _Layer, recipients: tuple[Recipient, ...], origin: _Origin, budget: Budget
     ) -> "_Outcome":
-        look = self._look(layer, author, budget)
+        look = self._look(layer, origin, budget)
         if look.verified is not None:
-            judged = self._signatures.judge(look.verified, author)
+            judged = self._signatures.judge(look.verified, origin.author)
             layer = replace(layer, signature=_both(layer.signature, judged))
         if look.ciphertext is None or layer.depth == _MOST_LAYERS:
             deeper = look.nested or look.ciphertext is not None
             return self._final(layer, look.verified, recipients, ("nested",) if deeper else (), budget)
+        if self._is_replayed(look.ciphertext, origin, recipients, budget):
+            return self._final(layer, look.verified, recipients, ("replayed",), budget)
         outcome, closed = _Outcome(), list[Recipient]()
-        for found, group in self._opened(look.ciphertext, recipients, author, budget).items():
+        for found, group in self._opened(look.ciphertext, recipients, origin.author, budget).items():
             if found is None:
                 closed += group
                 continue
-            inside = self._contents(self._inside(layer, found, author), tuple(group), author, budget)
+            inside = self._contents(self._inside(layer, found, origin.author), tuple(group), origin, budget)
             outcome = outcome.and_(inside)
             closed += inside.unclear
         outcome = replace(outcome, unclear=())
@@ -119,7 +147,13 @@ class Opening:
             outcome = outcome.and_(last)
         return outcome
 
-    def _look(self, layer: _Layer, author: str, budget: Budget) -> _Look:
+    def _is_replayed(
+        self, ciphertext: Body, origin: _Origin, recipients: tuple[Recipient, ...], budget: Budget
+    ) -> bool:
+        with self._room.to_read(ciphertext, budget):
+            return self._exchanges.is_replayed(ciphertext, origin.fields, recipients)
+
+    def _look(self, layer: _Layer, origin: _Origin, budget: Budget) -> _Look:
         """Find out what an entity is; large ones one at a time, since they are held in memory."""
         fields, body = layer.entity
         with self._room.to_read(body, budget):
@@ -130,7 +164,7 @@ class Opening:
                 return _Look(fault, None, self._holds_encrypted(layer.entity, layer.depth))
             if mail is None:
                 return self._within(None, layer.entity, layer)
-            verified = self._signatures.verify(mail, author, budget.tick)
+            verified = self._signatures.verify(mail, origin.author, budget.tick)
             return self._within(verified, self._signed(verified), layer)
 
     def _signed(self, verified: Verified) -> Entity | None:
@@ -226,6 +260,10 @@ class _Outcome:
 
     def and_(self, other: "_Outcome") -> "_Outcome":
         return _Outcome(self.contents + other.contents, self.unclear + other.unclear)
+
+
+def _origin(entity: Entity) -> _Origin:
+    return _Origin(entity[0], author(entity[0]))
 
 
 def _both(one: Signature, other: Signature) -> Signature:
