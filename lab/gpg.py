@@ -92,7 +92,7 @@ class Gpg:
         # A status file of our own: content on stdout could never pose as a status line.
         status_file = self.folder / "status"
         output = self.run("--status-file", str(status_file), "--decrypt", data=data, check=False)
-        status = status_file.read_text()
+        status = status_file.read_text(errors="replace")
         if "[GNUPG:] DECRYPTION_OKAY" not in status:
             raise RuntimeError(f"gpg could not decrypt: {output.stderr.decode(errors='replace').strip()}")
         signers = tuple(re.findall(r"^\[GNUPG:\] VALIDSIG (\S+)", status, re.MULTILINE))
@@ -107,9 +107,15 @@ class Gpg:
             beside.write_bytes(signature)
             words = ("--status-file", str(status_file), "--verify", str(beside), str(file))
             done = self.run(*words, check=False)
-            status = status_file.read_text()
+            status = status_file.read_text(errors="replace")
         found = tuple(re.findall(r"^\[GNUPG:\] VALIDSIG (\S+)", status, re.MULTILINE))
         return found if done.returncode == 0 and "[GNUPG:] GOODSIG" in status else ()
+
+    def digest_of(self, signature: bytes) -> bytes:
+        """Name the digest of a signature as gpg does, in lower case."""
+        listing = self.run("--list-packets", data=signature).stdout
+        number = re.search(rb"digest algo (\d+)", listing)
+        return {b"8": b"sha256", b"9": b"sha384", b"10": b"sha512"}[number[1]] if number else b""
 
     def decrypt_all(self, messages: Sequence[bytes]) -> list[bytes]:
         """Decrypt many in one run; raises RuntimeError unless gpg calls every one of them decrypted."""

@@ -56,6 +56,7 @@ class World:
     rows: list[ThreadRow] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     told: set[bytes] = field(default_factory=set)
+    announced: dict[str, bytes] = field(default_factory=dict)  # by fingerprint
     signs: bool = True
     entities: list[bytes] = field(default_factory=list)  # that were to be signed
     authors: dict[bytes, bytes] = field(default_factory=dict)  # by the digest of an exchange
@@ -231,6 +232,10 @@ class FakeKeys:
         owners = (address.text, address.domain)
         found = (self._world.keys[one] for one in owners if one in self._world.keys)
         return tuple(one for one in found if one.kind == kind)
+
+    def note(self, fingerprint: str, capabilities: bytes) -> None:
+        self._world.happens("note")
+        self._world.announced[fingerprint] = capabilities
 
     def any_own(self) -> bool:
         return any(one.own for one in self._world.keys.values())

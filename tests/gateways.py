@@ -105,6 +105,7 @@ def gateway_over(
                 opener=world,
                 signatures=Signatures(
                     keys=keys,
+                    announced=keys,
                     reader=reader or FakeCertificates(),
                     certification=certification or NoAuthorities(),
                     openpgp=Spot(),

@@ -7,10 +7,12 @@ They judge whole messages, taken apart by themselves (OpenSSL) or by the standar
 import email
 import io
 import subprocess
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import sha512
 from pathlib import Path
+from typing import IO
 
 import pytest
 from cryptography import x509
@@ -27,6 +29,7 @@ from lab.smime import Smime
 
 from gatepost.crypto import capabilities, der, multipart_signed
 from gatepost.crypto.gnupg_engine import GnupgDecryptor
+from gatepost.crypto.openpgp_signer import OpenpgpSigner
 from gatepost.crypto.own_signature import Signature
 from gatepost.crypto.private_key import load
 from gatepost.crypto.signed_writer import SmimeSigner
@@ -165,23 +168,59 @@ def test_intermediate_certificates_travel(world: World) -> None:
     assert world.smime.verify(_message(entity, signature, "smime"), "p256@hosp.test") == entity.read()
 
 
-@pytest.mark.parametrize("kind", ["future-default", "rsa3072"])
-def test_gpg_verifies(world: World, kind: str) -> None:
-    """With gpg one verifies the detached signature of a PGP/MIME message as it leaves."""
+class Counted:
+    """Signs with gpg, and counts how often."""
+
+    def __init__(self) -> None:
+        self.engine = GnupgDecryptor()
+        self.signed = 0
+
+    def sign(self, source: IO[bytes], private: bytes) -> Signature:
+        self.signed += 1
+        return self.engine.sign(source, private)
+
+
+@pytest.fixture
+def counted() -> Iterator[Counted]:
+    counted = Counted()
+    yield counted
+    counted.engine.close()
+
+
+@pytest.mark.parametrize(
+    ("kind", "size", "by_gpg"),
+    [
+        ("future-default", 1, False),
+        ("nistp384", 1, False),
+        ("future-default", 300 << 10, True),
+        ("rsa3072", 1, True),
+    ],
+)
+def test_gpg_verifies(world: World, counted: Counted, kind: str, size: int, by_gpg: bool) -> None:
+    """With gpg one verifies a signature in PGP/MIME, whichever engine made it; RSA is gpg's."""
     fingerprint = world.gpg.key(f"{kind}@hosp.test", kind)
-    signer = GnupgDecryptor()
-    try:
-        entity = _entity()
-        signature = signer.sign(
-            io.BytesIO(entity.read()), world.gpg.run("--export-secret-keys", fingerprint).stdout
-        )
-    finally:
-        signer.close()
+    entity = _entity(b"x" * 70 + b"\r\n" + bytes(size))
+    private = world.gpg.run("--export-secret-keys", fingerprint).stdout
+    signature = OpenpgpSigner(counted).sign(io.BytesIO(entity.read()), private)
     message = _message(entity, signature, "openpgp")
 
-    assert b"micalg=pgp-sha512" in message
+    assert counted.signed == by_gpg
+    assert f"micalg={signature.micalg};".encode() in message
+    assert signature.micalg.removeprefix("pgp-").encode() in world.gpg.digest_of(_signature_in(message))
     assert world.gpg.verify(entity.read(), _signature_in(message)) == (fingerprint,)
     assert not world.gpg.verify(entity.read() + b"x", _signature_in(message))
+
+
+@pytest.mark.parametrize("kind", ["future-default", "rsa3072"])
+def test_keys_that_must_not_sign(world: World, counted: Counted, kind: str) -> None:
+    """An expired key and a revoked one sign nothing, nor does what is no key."""
+    expired = world.gpg.key(f"Expired <expired-{kind}@hosp.test>", kind)
+    world.gpg.run("--quick-set-expire", expired, "seconds=1")
+    time.sleep(2)
+    kept = world.gpg.run("--export-secret-keys", expired).stdout
+    for private in (kept, b"", b"x"):
+        with pytest.raises(CryptoError):
+            OpenpgpSigner(counted).sign(io.BytesIO(b"x"), private)
 
 
 def test_a_large_entity(world: World, tmp_path: Path) -> None:

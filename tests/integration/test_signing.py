@@ -8,6 +8,7 @@ Sue has a certificate, and the domain an OpenPGP key. Postfix hands mail for sev
 import base64
 import email
 import email.policy
+import io
 import os
 import time
 from collections.abc import Iterator
@@ -22,11 +23,17 @@ from lab.place import short_folder
 from lab.sink import EXTENSIONS, Received, Sink
 from lab.smime import Smime
 from lab.town import OWN, Town, town
+from lab.wait import until
+
+from gatepost.crypto import multipart_signed
+from gatepost.crypto.private_key import load
+from gatepost.crypto.signed_writer import SmimeSigner
+from gatepost.message.body import MemoryBody
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(240)]
 
 SUE, TOM = f"sue@{OWN}", f"tom@{OWN}"
-SAM, EVA, ANN = "sam@smime.test", "eva@smime.test", "ann@pgp.test"
+SAM, EVA, MAX, ANN = "sam@smime.test", "eva@smime.test", "max@smime.test", "ann@pgp.test"
 BOB, SEVEN = "bob@plain.test", "sven@seven.test"
 HTML = "<p>Grüße <img src='cid:a'>" + "x" * 1500 + "</p>\r\n"
 
@@ -85,11 +92,12 @@ def built() -> Iterator[Place]:
         lively.postfix.route("smime.test", lively.outside.port)
         lively.postfix.route("seven.test", seven.port)
         people.certificate(SUE, "rsa")
-        lively.site.gatepost("key", "import", people.certificate(SAM), people.certificate(EVA))
+        lively.site.gatepost("key", "import", *map(people.certificate, (SAM, EVA, MAX)))
         lively.site.gatepost("key", "import", "--private", people.private(SUE))
         for pattern in ("plain.test", "seven.test"):
             lively.site.gatepost("partner", "add", pattern, "--sign", "always")
         lively.site.gatepost("partner", "add", EVA, "--sign", "never")
+        lively.site.gatepost("partner", "add", MAX, "--cipher-floor", "aes256-gcm")
         yield Place(lively, people, signer, seven)
 
 
@@ -177,6 +185,39 @@ def test_the_key_comes_along(place: Place) -> None:
     assert place.town.send_from_outside(ANN, SUE, message=letter(body, sender=ANN, fields=[line])).ok
     place.town.inside.wait_for_recipients([SUE])
     assert b"answer" in place.town.inside.messages[0].body
+
+
+def _kinds(place: Place, address: str) -> str:
+    """Send tagged mail; give the smime-type that arrives."""
+    place.town.clear()
+    assert place.town.send(SUE, address, message=letter(sender=SUE, subject="*secure* x")).ok
+    data = place.arrived(address).data
+    assert place.people.decrypt(data, address)
+    return str(email.message_from_bytes(data).get_param("smime-type"))
+
+
+def test_what_a_correspondent_announced(place: Place) -> None:
+    """Who signs mail that announces AES-GCM is answered so; who signs under another's name is not."""
+    entity = multipart_signed.entity((), MemoryBody(b"hello\r\n"))
+    signed = {}
+    for name in (SAM, EVA):
+        private = b"".join(place.people.der(name))
+        fields, body = multipart_signed.enclose(
+            entity, SmimeSigner(load).sign(io.BytesIO(entity.read()), private), "smime"
+        )
+        signed[name] = (tuple(field.wire().decode().strip() for field in fields), body.read())
+    assert _kinds(place, SAM) == "enveloped-data"
+
+    for name, sender in ((SAM, SAM), (EVA, SAM)):
+        lines, body = signed[name]
+        assert place.town.send_from_outside(sender, SUE, message=letter(body, sender=sender, fields=lines)).ok
+    until(lambda: _kinds(place, SAM) == "authEnveloped-data", 30, "Sam gets what he announced")
+    assert _kinds(place, EVA) == "enveloped-data"
+
+
+def test_a_floor(place: Place) -> None:
+    """Nothing weaker than the partner row's floor is sent, whatever the certificate and the settings say."""
+    assert _kinds(place, MAX) == "authEnveloped-data"
 
 
 def test_the_users_own_signature_stays(place: Place) -> None:

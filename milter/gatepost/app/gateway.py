@@ -19,7 +19,7 @@ from gatepost.db.cache import Cache
 from gatepost.db.engine import Database
 from gatepost.db.exchanges import SqlExchanges
 from gatepost.db.journal import SqlJournal
-from gatepost.db.keys import SqlKeys
+from gatepost.db.keys import SqlAnnounced, SqlKeys
 from gatepost.db.notices import SqlNotices
 from gatepost.db.partners import SqlPartners
 from gatepost.db.threads import SqlThreads
@@ -128,7 +128,13 @@ def gateway_of(
         authserv_id=settings.authserv_id,
         opening=Opening(
             opener=key_worker,
-            signatures=Signatures(keys=keys, reader=reader, certification=NoAuthorities(), openpgp=pool),
+            signatures=Signatures(
+                keys=keys,
+                announced=SqlAnnounced(database),
+                reader=reader,
+                certification=NoAuthorities(),
+                openpgp=pool,
+            ),
             exchanges=Exchanges(SqlExchanges(database, writer)),
             inline=settings.openpgp.inline,
             directory=settings.gateway.spool,

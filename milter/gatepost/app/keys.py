@@ -15,6 +15,7 @@ from gatepost.crypto.certificate import EitherReader
 from gatepost.crypto.envelope import Enveloper
 from gatepost.crypto.gnupg_engine import GnupgDecryptor, GnupgKeys
 from gatepost.crypto.opened_envelope import SmimeDecryptor
+from gatepost.crypto.openpgp_signer import OpenpgpSigner
 from gatepost.crypto.private_certificate import SmimeKeys
 from gatepost.crypto.private_key import load
 from gatepost.crypto.proof import Prover
@@ -109,7 +110,10 @@ def serve_keys(settings: Settings, ready: Callable[[], None]) -> None:
         partners=SqlKeys(database),
         openpgp=decryptor,
         smime=SmimeDecryptor(triple_des=settings.smime.triple_des, load=load_key),
-        signers={"openpgp": decryptor, "smime": SmimeSigner(load_key, pss=settings.smime.signature == "pss")},
+        signers={
+            "openpgp": OpenpgpSigner(decryptor),
+            "smime": SmimeSigner(load_key, pss=settings.smime.signature == "pss"),
+        },
         keys_private=secret.reveal(),
         vault_private=secrets.read("vault", settings.secrets.directory).reveal(),
         heads=heads.numbers,
