@@ -8,7 +8,7 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 EXTRAS ?=
 PACKAGES := postfix libmilter-dev gcc python3-dev python3-venv gnupg opendkim opendkim-tools openssl procps
-TEST_PACKAGES := postgresql unbound iproute2
+TEST_PACKAGES := postgresql unbound iproute2 gpgsm
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12

@@ -6,7 +6,8 @@ Rules:
     the worker looks the keys up itself.
   * Who may ask what is decided by the caller's user (SO_PEERCRED), never by what the caller says.
   * OpenPGP or CMS: which one a message is shows in its first octet.
-  * What cannot be decrypted gets one answer, whatever the reason: nobody learns from the difference.
+  * What cannot be decrypted gets one answer, whatever the reason: nobody learns from the difference. But where a
+    private half of ours does not open, since the secret is another one than it was sealed to, the mail waits.
   * Private halves are unsealed for one operation; nothing of a message is kept or logged.
 
 Requests are frames (`workers.frames`); the head's `op` is `ping`, `open` (files: the encrypted message, and an
@@ -26,7 +27,8 @@ from pathlib import Path
 from typing import IO, Any, Protocol
 from uuid import UUID
 
-from gatepost.crypto import pgpmime, seal
+from gatepost.crypto import pgpmime
+from gatepost.crypto.halves import Unsealer
 from gatepost.crypto.openpgp import Decryptor, private_context
 from gatepost.crypto.proof import Prover
 from gatepost.directory.key import Key, Keys
@@ -79,17 +81,18 @@ class KeyHolder:
         partners: Keys,
         openpgp: Decryptor,
         smime: Decryptor,
-        keys_private: bytes,
-        vault_private: bytes,
+        keys: Unsealer,
+        vault: Unsealer,
+        prover: Prover,
         heads: Callable[[], Mapping[str, int]] = dict,
     ) -> None:
-        """Take the private halves of the secrets `keys` and `vault`, raw, and who tells the latest stamps."""
+        """Take what opens what is sealed to the secrets `keys` and `vault`, and who proves and tells stamps."""
         self._own = own
         self._partners = partners
         self._decryptors = {"openpgp": openpgp, "smime": smime}
-        self._keys_private = keys_private
-        self._vault_private = vault_private
-        self._prover = Prover(keys_private)
+        self._keys = keys
+        self._vault = vault
+        self._prover = prover
         self._heads = heads
         self._slots = threading.BoundedSemaphore(_AT_ONCE)
 
@@ -119,9 +122,14 @@ class KeyHolder:
         encrypted.seek(0)
         kind = "smime" if encrypted.read(1) == _DER else "openpgp"
         signers = self._signers(sender, kind)
+        locked = ""
         for key, sealed in self._own.sealed(recipient, kind):
             try:
-                private = seal.unwrap(self._keys_private, sealed, private_context(key.fingerprint))
+                private = self._keys.unwrap(sealed, private_context(key.fingerprint))
+            except CryptoError:
+                locked = key.fingerprint
+                continue
+            try:
                 with self._slots:
                     done = self._decryptors[kind].decrypt(encrypted, opened, private, signers, most=most)
             except CryptoError:
@@ -130,6 +138,11 @@ class KeyHolder:
             what = {"kind": kind, "intact": done.intact}
             answer = {"verification": found, "digest": done.digest.hex(), "key": key.fingerprint}
             return {"status": "ok", **what, **answer}, b""
+        if locked:
+            raise WorkerError(
+                f"the private half of our key {locked} does not open: if the secret `keys` was rotated, restart"
+                " the key worker; else restore the secret"
+            )
         return {"status": "undecryptable"}, b""
 
     def _signers(self, sender: str, kind: str) -> list[bytes]:
@@ -144,7 +157,7 @@ class KeyHolder:
 
     def _release(self, held: UUID, wrapped: bytes) -> Reply:
         try:
-            data_key = seal.unwrap(self._vault_private, wrapped, key_context(held))
+            data_key = self._vault.unwrap(wrapped, key_context(held))
         except CryptoError as error:
             return {"status": "refused", "text": str(error)}, b""
         logger.info("a held copy's data key was given out", held=str(held))
