@@ -28,6 +28,7 @@ LISTENER = "listener.pem"
 DATABASE = "database"
 FILES = (*PAIRS, *(f"{name}.pub" for name in PAIRS), CLIENT, LISTENER)
 KEY_SIZE = 32
+DRAFT = ".new"  # what a file ends in while it is written anew
 _SHARED = 0o077  # any right of group or others
 
 
@@ -139,7 +140,7 @@ def write_new(path: Path, octets: bytes, mode: int) -> None:
 
 def replace(path: Path, octets: bytes) -> None:
     """Write a file anew in the place of the one that is there, at once and durably; owner and mode stay."""
-    draft = path.with_name(f"{path.name}.new")
+    draft = path.with_name(f"{path.name}{DRAFT}")
     try:
         found = path.stat()
         with suppress(FileNotFoundError):

@@ -1,9 +1,13 @@
 """Secrets as an administrator rotates them: the key worker runs on, old mail opens, old stamps are proved."""
 
 import json
+import shutil
+import sqlite3
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -96,3 +100,64 @@ def test_wrong_usage_of_rotate(office: Office) -> None:
     assert refused.count("\n") == 1
     assert "vault: this secret cannot be read" in refused
     assert sys.executable not in refused
+
+
+def test_a_new_machine_opens_old_mail(office: Office) -> None:
+    """
+    The backup, restored by gpg and tar alone beside a copy of the database, opens what was encrypted before.
+
+    It is for its owner alone, overwrites nothing, and holds nothing in clear.
+    """
+    anna = office.made("--for", "anna@hosp.test", "--algorithm", "p256")
+    phrase, file = office.folder / "phrase", office.folder / "backup.gpg"
+    phrase.write_text("long and secret\n")
+    site = office.site.directory
+    run(office, "secret", "rotate")
+    found = json.loads(run(office, "secret", "backup", str(file), "--passphrase-file", str(phrase), "--json"))
+
+    assert {"gatepost.toml", "secrets/keys", "secrets/vault.pub", "secrets/listener.pem"} <= set(found["files"])
+    assert any(name.startswith("rules/") for name in found["files"])
+    assert file.stat().st_mode & 0o777 == 0o600
+    before = file.read_bytes()
+    assert b"gatepost secret" not in before
+    again = run(office, "secret", "backup", str(file), "--passphrase-file", str(phrase), fails=True)
+    assert "exists already" in again
+    assert file.read_bytes() == before
+    restart_elsewhere(office, site, file, phrase)
+
+    assert office.opened(anna) == ENTITY
+    assert (site / "secrets" / "keys").stat().st_mode & 0o777 == 0o600
+    assert office.made("--for", "bea@hosp.test", "--algorithm", "p256")  # the authority's key opens too
+
+
+def restart_elsewhere(office: Office, site: Path, file: Path, phrase: Path) -> None:
+    """Lose all but a copy of the database, as SQLite makes it, and the backup; put both back and start."""
+    office.client.close()
+    office.site.stop()
+    copy = office.folder / "copy.db"
+    with closing(sqlite3.connect(site / "gatepost.db")) as source, closing(sqlite3.connect(copy)) as target:
+        source.backup(target)
+    shutil.rmtree(site)
+    site.mkdir()
+    tar = office.site.gpg("--passphrase-file", str(phrase), "--decrypt", str(file))
+    subprocess.run(["tar", "x", "-C", str(site)], input=tar, check=True, timeout=60)
+    copy.rename(site / "gatepost.db")
+    office.site.start()
+
+
+def test_a_backup_needs_a_passphrase(office: Office) -> None:
+    """None, an empty one, a file that is not there: refused in one line, and nothing is written."""
+    file, empty = office.folder / "refused.gpg", office.folder / "empty"
+    empty.write_text("\n")
+
+    assert "--passphrase-file" in run(office, "secret", "backup", str(file), fails=True)
+    assert "is empty" in run(office, "secret", "backup", str(file), "--passphrase-file", str(empty), fails=True)
+    gone = run(office, "secret", "backup", str(file), "--passphrase-file", "/nonexistent", fails=True)
+    assert gone.count("\n") == 1
+    (office.site.directory / "secrets" / "keys").rename(office.folder / "keys")
+    empty.write_text("phrase\n")
+    assert "keys: this secret cannot be read" in run(
+        office, "secret", "backup", str(file), "--passphrase-file", str(empty), fails=True
+    )
+    assert not file.exists()
+    (office.folder / "keys").rename(office.site.directory / "secrets" / "keys")

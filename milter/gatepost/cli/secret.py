@@ -5,12 +5,15 @@ With --json `rotate` prints `{"secrets": [SECRET, ...], "next": TEXT}`, a SECRET
 "resealed": NUMBER, "unopened": [NAME, ...]}`, and `backup` `{"backup": FILE, "files": [NAME, ...]}`.
 """
 
+import sys
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from gatepost.cli.invocation import Invocation, invocation
+from gatepost.errors import ConfigError, GatepostError
 
 if TYPE_CHECKING:
     from gatepost.gateway.rotation import Resealed
@@ -56,6 +59,41 @@ def rotate(
             else:
                 done[pair] = rotation.forget() if forget else rotation.rotate()
     _report(call, names, done, _next(names, prepare=prepare, forget=forget))
+
+
+@app.command()
+def backup(
+    ctx: typer.Context,
+    file: Annotated[Path, typer.Argument(help="The file to write; it must not be there.")],
+    passphrase_file: Annotated[
+        Path | None, typer.Option(help="File with the backup's passphrase; asked for on a terminal.")
+    ] = None,
+) -> None:
+    """Write secrets, settings and rules into one file under a passphrase; `gpg -d FILE | tar x` restores it."""
+    from gatepost.app.backup import write_backup
+
+    call = invocation(ctx)
+    settings = call.settings
+    if file.exists():
+        raise ConfigError(f"{file}: exists already; nothing is overwritten")
+    names = write_backup(settings, call.config, file, _passphrase(passphrase_file))
+    call.emit(
+        {"backup": str(file), "files": list(names)},
+        f"wrote {file}: {len(names)} files\nrestore it by: gpg -d {file} | tar x -C DIRECTORY",
+    )
+
+
+def _passphrase(file: Path | None) -> str:
+    """Read the passphrase: the file's first line, or what is typed twice; raises GatepostError."""
+    if file is not None:
+        found = file.read_text(encoding="utf-8").partition("\n")[0].removesuffix("\r")
+    elif sys.stdin.isatty():
+        found = str(typer.prompt("Passphrase of the backup", hide_input=True, confirmation_prompt=True, err=True))
+    else:
+        raise GatepostError("a passphrase is needed: give --passphrase-file, or run this on a terminal")
+    if not found:
+        raise GatepostError("the passphrase is empty: anybody could open the backup")
+    return found
 
 
 def _next(pairs: list[Pair], *, prepare: bool, forget: bool) -> str:
