@@ -19,7 +19,7 @@ from gatepost.mta.sessions import Sessions
 from gatepost.settings import Settings
 from gatepost.vault.expiry import Expiry
 from gatepost.workers import notify
-from gatepost.workers.deferrals import Deferrals
+from gatepost.workers.turns import Turns
 
 _DRAIN_SECONDS = 20.0
 _PROOF_SECONDS = 10.0
@@ -36,7 +36,7 @@ def serve_milter(settings: Settings, ready: Callable[[], None]) -> None:
     gateway = gateway_of(settings, database, capabilities_of(settings), monitor=monitor)
     journal = journal_of(settings, database)
     journal.free()
-    turns: tuple[Expiry | Deferrals, ...] = (
+    turns: tuple[Expiry | Turns, ...] = (
         Expiry("held copies", quarantine_of(settings, database).purge),
         Expiry("journal entries", journal.purge),
         *deferrals_of(settings, database),
