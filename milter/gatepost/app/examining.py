@@ -5,9 +5,10 @@ Wires the checks of `gatepost doctor`.
 import asyncio
 from collections.abc import Iterator
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from gatepost.app.expiring import endings_of
 from gatepost.app.store import database_of, gate, host_of, open_database, site_of, upgrade_database
 from gatepost.db.deliveries import SqlDeliveries
 from gatepost.decision.reader import read_rules
@@ -42,6 +43,7 @@ def examine(settings: Settings) -> list[Finding]:
         ),
         *finding.trial("rules", lambda: read_rules(settings.rules.directory, frozenset())),
         *doctor.secret_checks(settings.secrets.directory),
+        *_ending_checks(settings),
         *doctor.folder_checks(folders),
         *doctor.service_checks(services),
         doctor.policy_check(settings.policy.socket),
@@ -70,6 +72,16 @@ def _queue_directory(directory: Path) -> Path | None:
         return Path(postconf.value(directory, "queue_directory"))
     except ConfigError:  # another check says so
         return None
+
+
+def _ending_checks(settings: Settings) -> Iterator[Finding]:
+    """Check that no key in use expires soon, or did lately; the database's faults are told by its own check."""
+    if settings.keys.warn_days:
+        now = datetime.now(UTC)
+        near = timedelta(days=max(settings.keys.warn_days))
+        with suppress(GatepostError):
+            endings = endings_of(settings, open_database(settings)).between(now - near, now + near)
+            yield from doctor.ending_checks(endings, now)
 
 
 def _following_checks(settings: Settings) -> Iterator[Finding]:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from gatepost.app.capabilities import capabilities_of
 from gatepost.app.deferral import deferrals_of
+from gatepost.app.expiring import tell_what_expires
 from gatepost.app.gateway import gateway_of, journal_of
 from gatepost.app.monitoring import monitor_of
 from gatepost.app.store import open_database, quarantine_of
@@ -40,6 +41,7 @@ def serve_milter(settings: Settings, ready: Callable[[], None]) -> None:
         Expiry("held copies", quarantine_of(settings, database).purge),
         Expiry("journal entries", journal.purge),
         *deferrals_of(settings, database),
+        *tell_what_expires(settings, database),
     )
     gc.collect()
     gc.freeze()  # what is there by now stays: the collector need not look at it again and again

@@ -163,7 +163,10 @@ def trust(
 def remove(ctx: typer.Context, fingerprint: Fingerprint, owner: Owner = "") -> None:
     """Delete a key, its private half included; with --for under that owner only."""
     call = invocation(ctx)
-    removed = _ring(call).remove(fingerprint, owner)
+    ring = _ring(call)
+    if ring.find(fingerprint)[0].own:
+        typer.echo("gatepost: note: what is encrypted to this key of ours can be opened no longer", err=True)
+    removed = ring.remove(fingerprint, owner)
     call.emit({"removed": removed}, f"removed {removed}")
 
 

@@ -88,6 +88,26 @@ def protected_text(transaction: Transaction, subject: str, protected: Sequence[t
     return "\n".join(lines) + "\n"
 
 
+def expiring_text(lines: Sequence[str], remedies: Sequence[str]) -> str:
+    """Tell what expires, and what can be done."""
+    body = [
+        "These keys and certificates expire soon, and their owners have none that last longer:",
+        "",
+        *listed(list(map(one_line, lines))),
+        "",
+        "After that day nothing is encrypted to them. What was encrypted to ours before can be opened as long as",
+        "they are not removed.",
+        "",
+        "What to do:",
+        *listed([one_line(one) for one in remedies]),
+        "",
+        "`gatepost key list` shows all of them.",
+        "",
+        _END,
+    ]
+    return "\n".join(body) + "\n"
+
+
 _PUT_OFF = (  # RFC 3463, by what the code begins with
     ("4.7.5", "the server's certificate could not be verified"),
     ("4.7.4", "the server does not offer TLS"),

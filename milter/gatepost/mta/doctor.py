@@ -11,12 +11,14 @@ import socket
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from functools import partial
 from importlib import metadata
 from pathlib import Path
 
 from gatepost.errors import ConfigError
+from gatepost.gateway.expiring import Ending
 from gatepost.mta.finding import Finding, fail, ok, trial, warn
 from gatepost.mta.postfix import postconf
 from gatepost.transport import netstring
@@ -94,6 +96,15 @@ def secret_checks(directory: Path) -> Iterator[Finding]:
         yield fail(f"{file} is open to others", f"chmod 600 {file}", partial(file.chmod, 0o600))
     if not open_to_others:
         yield ok(f"secrets in {directory} are their owner's alone")
+
+
+def ending_checks(endings: Sequence[Ending], now: datetime) -> Iterator[Finding]:
+    """Tell of keys and certificates in use that expire soon, or did."""
+    for one in endings:
+        verb = "expires" if one.expires > now else "expired"
+        yield warn(f"{one.what} ({one.fingerprint[-16:]}) {verb} on {one.expires:%Y-%m-%d}", one.remedy())
+    if not endings:
+        yield ok("no key or certificate in use expires soon")
 
 
 def folder_checks(folders: Mapping[str, Path]) -> Iterator[Finding]:
