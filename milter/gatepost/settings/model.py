@@ -117,6 +117,8 @@ class Keys(Section):
     """Where the key worker listens."""
     state: Path = Path(f"{_STATE}-keys")
     """Directory of the key worker alone: there it notes how far it has stamped the record of events."""
+    warn_days: tuple[Annotated[int, Field(ge=1, le=3650)], ...] = (30, 14, 7, 1)
+    """On how many days before it expires the admin is told of a key or certificate in use; empty: never."""
     milter_user: str = "gatepost"
     """The user that the milter runs as, who may have mail opened; a name that this host lacks admits nobody."""
     pkcs11_module: str = ""
