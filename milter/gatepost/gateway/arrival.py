@@ -22,6 +22,7 @@ from gatepost.gateway.protection import replaced_content
 from gatepost.gateway.result import Result
 from gatepost.gateway.room import Room
 from gatepost.message import address, subject
+from gatepost.message.address import Address
 from gatepost.message.author import author
 from gatepost.message.body import Body, Spool
 from gatepost.message.edit import Edit, Form
@@ -70,15 +71,25 @@ class Arrivals:
         return pgpmime.may_be_encrypted(fields, inline=self._inline)
 
     def forms(
-        self, transaction: Transaction, recipients: tuple[Recipient, ...], inbound: Inbound, budget: Budget
+        self,
+        transaction: Transaction,
+        recipients: tuple[Recipient, ...],
+        inbound: Inbound,
+        budget: Budget,
+        *,
+        domain_keys: bool = True,
     ) -> tuple[Arrival, ...]:
-        """Build the forms for the inside recipients, those who share one together; raises WorkerError."""
+        """
+        Build the forms for the inside recipients, those who share one together; raises WorkerError.
+
+        Without `domain_keys` only a recipient's own key opens it, and nobody is remembered as its addressee.
+        """
         came = Result(came=inbound.came, flags=("unprotected",) if inbound.unmet else ())
         common = self._common_edits(transaction.fields)
         ciphertext = self._ciphertext(transaction, budget)
         if ciphertext is None:
             return (self._closed(recipients, common, came),)
-        if self._is_replayed(ciphertext, transaction, recipients, budget):
+        if self._is_replayed(ciphertext, transaction, recipients if domain_keys else (), budget):
             return (self._closed(recipients, common, replace(came, flags=(*came.flags, "replayed"))),)
         sender = author(transaction.fields)
         opened: dict[Opened, list[Recipient]] = {}
@@ -91,6 +102,7 @@ class Arrivals:
                 sender,
                 seconds=budget.left(),
                 on_wait=budget.tick,
+                domain_keys=domain_keys,
             )
             if found is None:
                 closed.append(recipient)
@@ -114,6 +126,14 @@ class Arrivals:
         ciphertext = self._ciphertext(transaction, budget) if self.concerns(transaction.fields) else None
         if ciphertext is not None:
             self._is_replayed(ciphertext, transaction, recipients, budget)
+
+    def was_for(self, transaction: Transaction, address: Address, budget: Budget) -> bool | None:
+        """Tell whether it came in encrypted for that address; None if that is not known. Raises StorageError."""
+        ciphertext = self._ciphertext(transaction, budget)
+        if ciphertext is None:
+            return None
+        with self._room.to_read(ciphertext, budget):
+            return self._exchanges.was_for(ciphertext, transaction.fields, address)
 
     def _is_replayed(
         self, ciphertext: Body, transaction: Transaction, recipients: tuple[Recipient, ...], budget: Budget

@@ -104,7 +104,9 @@ class KeyHolder:
                     source, target = files
                     with _read_from(source) as encrypted, open(target, "wb", closefd=False) as opened:
                         most = min(int(str(head["most"])), LARGEST)
-                        return self._open(recipient, str(head["sender"]), encrypted, opened, most)
+                        own_only = head.get("domain_keys") is False
+                        sender = str(head["sender"])
+                        return self._open(recipient, sender, encrypted, opened, most, own_only=own_only)
                 case "release":
                     return self._release(UUID(str(head["held"])), payload)
                 case "prove":
@@ -115,11 +117,22 @@ class KeyHolder:
             raise WorkerError(f"the key worker could not read or write the message: {error.strerror}") from error
         raise WorkerError("the key worker does not know this operation")
 
-    def _open(self, recipient: Address, sender: str, encrypted: IO[bytes], opened: IO[bytes], most: int) -> Reply:
+    def _open(
+        self,
+        recipient: Address,
+        sender: str,
+        encrypted: IO[bytes],
+        opened: IO[bytes],
+        most: int,
+        *,
+        own_only: bool,
+    ) -> Reply:
         encrypted.seek(0)
         kind = "smime" if encrypted.read(1) == _DER else "openpgp"
         signers = self._signers(sender, kind)
         for key, sealed in self._own.sealed(recipient, kind):
+            if own_only and "@" not in key.owner:
+                continue
             try:
                 private = seal.unwrap(self._keys_private, sealed, private_context(key.fingerprint))
                 with self._slots:

@@ -53,8 +53,11 @@ def test_addressees_are_the_authors(exchanges: SqlExchanges) -> None:
         exchanges.add((kims,), (AddresseeRow(kims.digest, KIM, anna),))
     exchanges.add((eves,), (AddresseeRow(kims.digest, EVE, carol),))
 
-    assert exchanges.addressees(kims) == {anna}
-    assert exchanges.addressees(eves) == {carol}
+    assert exchanges.addressees((kims,)) == {anna}
+    assert exchanges.addressees((eves,)) == {carol}
+    (others,) = rows(KIM, 2)
+    assert exchanges.addressees((others,)) is None
+    assert exchanges.addressees((others, kims)) == set()  # the key exchange is known, with other content
 
 
 class _Race:
