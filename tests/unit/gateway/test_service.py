@@ -78,7 +78,7 @@ class TestGivenBack:
         assert "RET=HDRS" in copy.parameters
         (result,) = named(copy.fields, b"gatepost-result")
         assert b"decrypted=openpgp" in result.value
-        assert named(copy.fields, b"subject")[0].value == b" s"
+        assert named(copy.fields, b"subject")[0].value == b" [unverified] s"
         assert not named(copy.fields, b"delivered-to")
         assert [(one.inside, one.outside, one.cause) for one in world.rows] == [(ANNA, KIM, "decrypted")]
         told = [(one.recipient, one.message_id, one.reasons[0]) for one in world.events]
