@@ -24,6 +24,7 @@ from gatepost.gateway.result import Signature
 from gatepost.gateway.room import Room
 from gatepost.gateway.signatures import Signatures, Verified
 from gatepost.message import mime
+from gatepost.message.address import Address
 from gatepost.message.author import author
 from gatepost.message.body import Body, MemoryBody, Spool
 from gatepost.message.field import Field
@@ -61,10 +62,11 @@ class _Layer:
 
 @dataclass(frozen=True, slots=True)
 class _Origin:
-    """Where all layers came from: the message's own header, and the author in it."""
+    """Where all layers came from: the message's own header and its author; and whether domain keys open them."""
 
     fields: tuple[Field, ...]
     author: str
+    domain_keys: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,15 +115,27 @@ class Opening:
         if ciphertext is not None:
             self._is_replayed(ciphertext, origin, recipients, budget)
 
-    def contents(self, entity: Entity, recipients: tuple[Recipient, ...], budget: Budget) -> tuple[Content, ...]:
+    def was_for(self, entity: Entity, address: Address, budget: Budget) -> bool | None:
+        """Tell whether it came in encrypted for that address; None if that is not known. Raises StorageError."""
+        ciphertext = self._look(_Layer(entity), _origin(entity), budget).ciphertext
+        if ciphertext is None:
+            return None
+        with self._room.to_read(ciphertext, budget):
+            return self._exchanges.was_for(ciphertext, entity[0], address)
+
+    def contents(
+        self, entity: Entity, recipients: tuple[Recipient, ...], budget: Budget, *, domain_keys: bool = True
+    ) -> tuple[Content, ...]:
         """
         Give what each recipient gets of a message; those who get the same get it together.
 
+        Without `domain_keys` only a recipient's own key opens it, and nobody is remembered as its addressee.
         Raises WorkerError, StorageError.
         """
         if not self.concerns(entity[0]):
             return (Content(recipients, None),)
-        return self._contents(_Layer(entity), recipients, _origin(entity), budget).contents
+        origin = replace(_origin(entity), domain_keys=domain_keys)
+        return self._contents(_Layer(entity), recipients, origin, budget).contents
 
     def _contents(
         self, layer: _Layer, recipients: tuple[Recipient, ...], origin: _Origin, budget: Budget
@@ -136,7 +150,7 @@ class Opening:
         if self._is_replayed(look.ciphertext, origin, recipients, budget):
             return self._final(layer, look.verified, recipients, ("replayed",), budget)
         outcome, closed = _Outcome(), list[Recipient]()
-        for found, group in self._opened(look.ciphertext, recipients, origin.author, budget).items():
+        for found, group in self._opened(look.ciphertext, recipients, origin, budget).items():
             if found is None:
                 closed += group
                 continue
@@ -153,7 +167,8 @@ class Opening:
         self, ciphertext: Body, origin: _Origin, recipients: tuple[Recipient, ...], budget: Budget
     ) -> bool:
         with self._room.to_read(ciphertext, budget):
-            return self._exchanges.is_replayed(ciphertext, origin.fields, recipients)
+            addressees = recipients if origin.domain_keys else ()
+            return self._exchanges.is_replayed(ciphertext, origin.fields, addressees)
 
     def _look(self, layer: _Layer, origin: _Origin, budget: Budget) -> _Look:
         """Find out what an entity is; large ones one at a time, since they are held in memory."""
@@ -195,7 +210,7 @@ class Opening:
         return (text or nested.may_hold_encrypted(fields)) and nested.holds_encrypted(body)
 
     def _opened(
-        self, ciphertext: Body, recipients: Iterable[Recipient], author: str, budget: Budget
+        self, ciphertext: Body, recipients: Iterable[Recipient], origin: _Origin, budget: Budget
     ) -> dict[Opened | None, list[Recipient]]:
         """Have each recipient's keys tried; those who get the same come together, None for what does not open."""
         found: dict[Opened | None, list[Recipient]] = {}
@@ -204,9 +219,10 @@ class Opening:
             opened = self._opener.open(
                 ciphertext,
                 recipient.alias or recipient.address,
-                author,
+                origin.author,
                 seconds=budget.left(),
                 on_wait=budget.tick,
+                domain_keys=origin.domain_keys,
             )
             found.setdefault(opened, []).append(recipient)
         return found
