@@ -103,6 +103,7 @@ def gateway_of(
     keys = SqlKeys(database)
     pool = pool_of(settings)
     aliases = aliases_of(settings, site, releasing=releasing, monitor=monitor)
+    certification = certification_of(settings)
     surveyor = Surveyor(
         site=site,
         aliases=aliases,
@@ -113,7 +114,7 @@ def gateway_of(
         min_trust=Trust[settings.keys.min_trust.upper()],
         capabilities=capabilities,
         routes=routes_of(settings, monitor=monitor),
-        certification=certification_of(settings),
+        certification=certification,
     )
     arrivals = Arrivals(
         authserv_id=settings.authserv_id,
