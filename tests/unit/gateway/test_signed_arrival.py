@@ -303,7 +303,15 @@ class TestWhoSigned:
             fields = tuple(Field(b"From", one.encode()) for one in (first, second) if one)
             rest = tuple(one for one in transaction.fields if one.key != b"from")
             copy = got(world, replace(transaction, fields=(*fields, *rest)))
-            assert wrong(copy), (first, second)
+            assert wrong(copy) == "the message has no author that can be told for certain", (first, second)
+
+    def test_several_signers(self, world: Mail, people: dict[str, Person]) -> None:
+        """All who signed must be the author: somebody else beside spoils it, in whatever order."""
+        ann, eve = people["ann"], people["eve"]
+        pin(world, ANN, ann.der)
+        for one, other in ((ann, eve), (eve, ann)):
+            made = encoded(one.cms(TEXT, other))
+            assert wrong(got(world, incoming(multipart(TEXT, made, b"application/pkcs7-signature"))))
 
     def test_a_sender_field(self, world: Mail, people: dict[str, Person]) -> None:
         """From counts; the key of who stands in Sender proves nothing, and the author's needs no Sender."""
