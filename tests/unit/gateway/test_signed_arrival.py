@@ -654,6 +654,33 @@ class TestWarning:
 
         assert copy.subject == "[unverified] x"
 
+    @pytest.mark.parametrize(
+        ("to", "subject", "expected"),
+        [
+            ("bob@plain.test", "Re: [unverified] hello", " Re: hello"),
+            ("bob@partner.test", "Re: [unverified] hello *secure*", " Re: hello [-Encrypted-]"),
+            ("bob@partner.test", "*secure* Re: [unverified] hello", " [-Encrypted-] Re: hello"),
+            (CAROL, "Re: [unverified] hello", " Re: [unverified] hello"),
+            ("bob@plain.test", "Re: hello", " Re: hello"),
+        ],
+    )
+    def test_it_goes_with_what_insiders_send(self, world: Mail, to: str, subject: str, expected: str) -> None:
+        """No outsider reads the word in an answer, whatever becomes of its tag; insiders keep it."""
+        world.key("partner.test")
+        transaction = message(to, subject=subject)
+        verdict = processed(gateway_over(world), transaction)
+        assert isinstance(verdict, Accept)
+
+        edited = named(apply(transaction.fields, verdict.form.edits), b"subject")
+        assert [one.value.decode() for one in edited] == [expected]
+
+    def test_it_stays_in_transit(self, world: Mail) -> None:
+        """What only passes through keeps its Subject."""
+        transaction = incoming(entity(TEXT), "bob@plain.test", subject="Re: [unverified] hello")
+        verdict = processed(gateway_over(world), transaction)
+        assert isinstance(verdict, Accept)
+        assert not [one for one in verdict.form.edits if one.name == b"Subject"]
+
     def test_clear_mail_has_none(self, world: Mail, ann: Person) -> None:
         """Clear mail is not warned of, whoever signed it; a word that somebody else put there stays."""
         assert got(world, incoming(signed(ann), subject="hello")).subject == "hello"
