@@ -142,8 +142,10 @@ def _with_crlf(pieces: Iterable[bytes]) -> Iterator[bytes]:
     for piece in pieces:
         data = held + piece
         held = b"\r" if data.endswith(b"\r") else b""
-        if text := _LINE_END.sub(b"\r\n", data[: len(data) - len(held)]):
-            yield text
+        if text := data[: len(data) - len(held)]:
+            # counting is cheap, and most mail is as it should be
+            regular = text.count(b"\r\n") == text.count(b"\n") == text.count(b"\r")
+            yield text if regular else _LINE_END.sub(b"\r\n", text)
     if held:
         yield b"\r\n"
 

@@ -71,11 +71,12 @@ class _Origin:
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """What an entity is: signed, encrypted, or with encrypted parts inside."""
+    """What an entity is: signed, and its content where that can be unwrapped; encrypted; with encrypted parts."""
 
-    verified: Verified | None
-    ciphertext: Body | None
-    nested: bool
+    verified: Verified | None = None
+    unwrapped: Entity | None = None
+    ciphertext: Body | None = None
+    nested: bool = False
 
 
 class Opening:
@@ -146,9 +147,9 @@ class Opening:
             layer = replace(layer, signature=_both(layer.signature, judged))
         if look.ciphertext is None or layer.depth == _MOST_LAYERS:
             deeper = look.nested or look.ciphertext is not None
-            return self._final(layer, look.verified, recipients, ("nested",) if deeper else (), budget)
+            return self._final(layer, look, recipients, ("nested",) if deeper else (), budget)
         if self._is_replayed(look.ciphertext, origin, recipients, budget):
-            return self._final(layer, look.verified, recipients, ("replayed",), budget)
+            return self._final(layer, look, recipients, ("replayed",), budget)
         outcome, closed = _Outcome(), list[Recipient]()
         for found, group in self._opened(look.ciphertext, recipients, origin, budget).items():
             if found is None:
@@ -159,7 +160,7 @@ class Opening:
             closed += inside.unclear
         outcome = replace(outcome, unclear=())
         if closed:
-            last = self._final(layer, look.verified, tuple(closed), ("undecryptable",), budget)
+            last = self._final(layer, look, tuple(closed), ("undecryptable",), budget)
             outcome = outcome.and_(last)
         return outcome
 
@@ -178,11 +179,12 @@ class Opening:
                 mail = signed_mail.signed_mail(fields, body)
             except SignatureError as error:
                 fault = Verified(signed_mail.method_of(fields), None, opaque=False, fault=str(error))
-                return _Look(fault, None, self._holds_encrypted(layer.entity, layer.depth))
+                return _Look(fault, nested=self._holds_encrypted(layer.entity, layer.depth))
             if mail is None:
-                return self._within(None, layer.entity, layer)
+                return self._within(_Look(), layer.entity, layer.depth)
             verified = self._signatures.verify(mail, origin.author, budget.tick)
-            return self._within(verified, self._signed(verified), layer)
+            content = self._signed(verified)
+            return self._within(_Look(verified, content if verified.opaque else None), content, layer.depth)
 
     def _signed(self, verified: Verified) -> Entity | None:
         """Give the entity that was signed; None where it has nothing that is looked for."""
@@ -191,17 +193,20 @@ class Opening:
         if verified.opaque:
             return pgpmime.open_entity(MemoryBody(verified.content), self._directory)
         found = mime.split_entity(verified.content)
-        return None if found is None else (found[0], MemoryBody(found[1]))
+        if found is None or not self.concerns(found[0]):
+            return None
+        return found[0], MemoryBody(found[1])
 
-    def _within(self, verified: Verified | None, entity: Entity | None, layer: _Layer) -> _Look:
+    def _within(self, look: _Look, entity: Entity | None, depth: int) -> _Look:
+        """Look for what is encrypted in an entity: itself, or parts of it."""
         if entity is None:
-            return _Look(verified, None, nested=False)
+            return look
         found = pgpmime.ciphertext(*entity, inline=self._inline)
         if found is None:
-            return _Look(verified, None, self._holds_encrypted(entity, layer.depth))
+            return replace(look, nested=self._holds_encrypted(entity, depth))
         spool = Spool(self._directory)
         spool.write(found)
-        return _Look(verified, spool, nested=False)
+        return replace(look, ciphertext=spool)
 
     def _holds_encrypted(self, entity: Entity, depth: int) -> bool:
         """Look for encrypted parts; in a text only where its body is looked at anyway."""
@@ -237,7 +242,7 @@ class Opening:
     def _final(
         self,
         layer: _Layer,
-        verified: Verified | None,
+        look: _Look,
         recipients: tuple[Recipient, ...],
         flags: tuple[str, ...],
         budget: Budget,
@@ -252,8 +257,8 @@ class Opening:
         if not opened.intact:
             entity, flags = self._harmless(opened.plaintext, budget), (*flags, "neutralised")
             signature = replace(signature, part="")
-        elif verified is not None and verified.opaque and verified.content is not None:
-            entity = pgpmime.open_entity(MemoryBody(verified.content), self._directory)
+        elif look.unwrapped is not None:
+            entity = look.unwrapped
             signature = replace(signature, part="")
         if entity is None:
             return _Outcome(unclear=recipients)
