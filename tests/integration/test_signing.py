@@ -94,6 +94,7 @@ def built() -> Iterator[Place]:
         people.certificate(SUE, "rsa")
         lively.site.gatepost("key", "import", *map(people.certificate, (SAM, EVA, MAX)))
         lively.site.gatepost("key", "import", "--private", people.private(SUE))
+        lively.site.gatepost("partner", "set", "pgp.test", "--sign", "")
         for pattern in ("plain.test", "seven.test"):
             lively.site.gatepost("partner", "add", pattern, "--sign", "always")
         lively.site.gatepost("partner", "add", EVA, "--sign", "never")
