@@ -46,6 +46,13 @@ class PrivateReader(Protocol):
         """Read one private key, taking its passphrase off; gives its public and its private half."""
 
 
+class TokenReader(Protocol):
+    """Reads private keys that stay on a token (PKCS #11). Raises CryptoError, WorkerError."""
+
+    def read_private(self, certificate: bytes, uri: str) -> bytes:
+        """Find the key of a certificate (DER) by its URI (RFC 7512); gives what is kept of it."""
+
+
 class Maker(PrivateReader, Protocol):
     """Makes private keys too. Raises CryptoError, WorkerError."""
 
@@ -63,18 +70,20 @@ class Keyring:
         reader: Reader,
         maker: Maker,
         smime: PrivateReader,
+        tokens: Callable[[], TokenReader],
         public: Callable[[], bytes],
         site: Site,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         """
-        Take what makes OpenPGP keys, what reads private keys of S/MIME, the way to the public half of the secret
-        `keys`, for sealing private keys, and what is ours.
+        Take what makes OpenPGP keys, what reads private keys of S/MIME, the way to those on tokens, the way to the
+        public half of the secret `keys`, for sealing private keys, and what is ours.
         """
         self._table = table
         self._reader = reader
         self._maker = maker
         self._smime = smime
+        self._tokens = tokens
         self._public = public
         self._site = site
         self._clock = clock
@@ -107,9 +116,22 @@ class Keyring:
         reader = self._smime if is_x509(data) else self._maker
         return self._seal(*reader.read_private(data, passphrase), owner, f"file {name}")
 
-    def add_made(self, pem: bytes, owner: str) -> tuple[Key, ...]:
-        """Store a private key of ours for S/MIME that was made here, with its certificate, sealed."""
-        return self._seal(*self._smime.read_private(pem, ""), owner, "made here")
+    def add_made(self, pem: bytes, owner: str, source: str, above: Sequence[bytes]) -> tuple[Key, ...]:
+        """
+        Store a private key of ours for S/MIME that was made here, with its certificate, sealed.
+
+        The certificates above it, in DER, are kept behind it for those who get its signatures.
+        """
+        public, private = self._smime.read_private(pem, "")
+        return self._seal(public, private + b"".join(above), owner, source)
+
+    def add_on_token(self, name: str, data: bytes, owner: str, uri: str) -> tuple[Key, ...]:
+        """Store a certificate of ours from a file, whose private key stays on a token; where it is, is sealed."""
+        found = self._reader.read(data)
+        if len(found) != 1 or found[0].kind != "smime":
+            raise DirectoryError(f"file {name} must hold one certificate (X.509): that of the key on the token")
+        private = self._tokens().read_private(found[0].data, uri)
+        return self._seal(found[0].data, private, owner, uri)
 
     def generate(self, owner: str, days: int) -> tuple[Key, ...]:
         """Make a key for one of our addresses or domains, valid for so many days."""

@@ -6,8 +6,9 @@ Rules:
     the worker looks the keys up itself.
   * Who may ask what is decided by the caller's user (SO_PEERCRED), never by what the caller says.
   * OpenPGP or CMS: which one a message is shows in its first octet.
-  * What cannot be decrypted gets one answer, whatever the reason: nobody learns from the difference. But where a
-    private half of ours does not open, since the secret is another one than it was sealed to, the mail waits.
+  * What cannot be decrypted gets one answer, whatever the reason: nobody learns from the difference. Where a key
+    could not be asked at all (a token is gone, the secret is not the one it was sealed to), and no other opens the
+    message, that is an error, for a later try.
   * Private halves are unsealed for one operation; nothing of a message is kept or logged.
 
 Requests are frames (`workers.frames`); the head's `op` is `ping`, `open` (files: the encrypted message, and an
@@ -122,27 +123,30 @@ class KeyHolder:
         encrypted.seek(0)
         kind = "smime" if encrypted.read(1) == _DER else "openpgp"
         signers = self._signers(sender, kind)
-        locked = ""
+        fault: WorkerError | None = None
         for key, sealed in self._own.sealed(recipient, kind):
             try:
                 private = self._keys.unwrap(sealed, private_context(key.fingerprint))
             except CryptoError:
-                locked = key.fingerprint
+                fault = WorkerError(
+                    f"the private half of our key {key.fingerprint} does not open: if the secret `keys` was"
+                    " rotated, restart the key worker; else restore the secret"
+                )
                 continue
             try:
                 with self._slots:
                     done = self._decryptors[kind].decrypt(encrypted, opened, private, signers, most=most)
             except CryptoError:
                 continue
+            except WorkerError as error:  # another key may open it
+                fault = error
+                continue
             found = {"status": done.verification.status, "fingerprint": done.verification.fingerprint}
             what = {"kind": kind, "intact": done.intact}
             answer = {"verification": found, "digest": done.digest.hex(), "key": key.fingerprint}
             return {"status": "ok", **what, **answer}, b""
-        if locked:
-            raise WorkerError(
-                f"the private half of our key {locked} does not open: if the secret `keys` was rotated, restart"
-                " the key worker; else restore the secret"
-            )
+        if fault is not None:
+            raise fault
         return {"status": "undecryptable"}, b""
 
     def _signers(self, sender: str, kind: str) -> list[bytes]:
