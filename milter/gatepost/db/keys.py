@@ -12,7 +12,7 @@ from sqlalchemy import Row, bindparam, delete, insert, select, update
 
 from gatepost.db.cache import Cache
 from gatepost.db.engine import Database
-from gatepost.db.tables import key, key_chain
+from gatepost.db.tables import key
 from gatepost.directory.key import Key, Trust, owners
 from gatepost.errors import DirectoryError, StorageError
 from gatepost.message.address import Address
@@ -103,7 +103,6 @@ class KeyTable:
         with self._database.writing() as connection:
             if not connection.execute(statement).rowcount:
                 raise DirectoryError(f"there is no key {fingerprint}" + (f" for {owner}" if owner else ""))
-            connection.execute(delete(key_chain).where(key_chain.c.fingerprint.not_in(select(key.c.fingerprint))))
 
     def sealed(self, address: Address, kind: str) -> tuple[tuple[Key, bytes], ...]:
         """Give our own keys for an address, best owner and newest first, with their sealed private halves."""
