@@ -8,7 +8,7 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 EXTRAS ?=
 PACKAGES := postfix libmilter-dev gcc python3-dev python3-venv gnupg opendkim opendkim-tools openssl procps
-TEST_PACKAGES := postgresql unbound iproute2 default-jre-headless libbcpkix-java gpgsm neomutt tmux
+TEST_PACKAGES := postgresql unbound iproute2 default-jre-headless libbcpkix-java gpgsm neomutt tmux softhsm2 opensc
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -42,11 +42,11 @@ docs: .venv/.ready  ## write docs/settings.md, docs/man/ and sql/schema.*.sql fr
 	for dialect in sqlite postgresql; do .venv/bin/gatepost db sql $$dialect > sql/schema.$$dialect.sql || exit 1; done
 
 lock: .venv/.ready  ## pin every package anew
-	$(PY) -m piptools compile --upgrade --allow-unsafe --strip-extras --extra postgresql --extra test \
+	$(PY) -m piptools compile --upgrade --allow-unsafe --strip-extras --extra pkcs11 --extra postgresql --extra test \
 		--output-file lock.txt \
 		--no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-header setup.cfg
 
-install: system  ## into PREFIX, staged under DESTDIR: program, units, rules, man pages; EXTRAS=postgresql adds its driver
+install: system  ## into PREFIX, staged under DESTDIR: program, units, rules, man pages; EXTRAS=postgresql,pkcs11 adds drivers
 	$(PYTHON3) -m venv $(DESTDIR)$(PREFIX)/lib/gatepost
 	$(DESTDIR)$(PREFIX)/lib/gatepost/bin/python -m pip install -q --disable-pip-version-check -c lock.txt \
 		.$(if $(EXTRAS),[$(EXTRAS)])

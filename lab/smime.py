@@ -12,6 +12,7 @@ KEYS = {
     "p384": ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-384"),
     "p521": ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-521"),
     "ed25519": ("-newkey", "ed25519"),
+    "rsa-pss": ("-newkey", "rsa-pss", "-pkeyopt", "rsa_keygen_bits:2048"),
 }
 """Kinds of keys that sign for themselves; beside them there is `x25519`, whose certificate another key signs."""
 READS_GCM = "1.2.840.113549.1.9.15=DER:300d300b060960864801650304012e"

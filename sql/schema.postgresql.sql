@@ -488,3 +488,38 @@ COMMENT ON COLUMN log_position.at IS 'UTC; when it was written';
 
 UPDATE alembic_version SET version_num='0005' WHERE alembic_version.version_num = '0004';
 
+-- Running upgrade 0005 -> 0007
+
+CREATE TABLE exchange (
+    digest BYTEA NOT NULL, 
+    author BYTEA NOT NULL, 
+    at TIMESTAMP WITH TIME ZONE NOT NULL, 
+    PRIMARY KEY (digest), 
+    CONSTRAINT digests_are_sha256 CHECK (length(digest) = 32 AND length(author) = 32)
+);
+
+COMMENT ON TABLE exchange IS 'encrypted messages that came in; the same under another author is a replay';
+
+COMMENT ON COLUMN exchange.digest IS 'SHA-256 of a key-exchange packet''s own data, or of the encrypted content';
+
+COMMENT ON COLUMN exchange.author IS 'SHA-256 of who first brought it: the address in From, and Reply-To';
+
+COMMENT ON COLUMN exchange.at IS 'UTC';
+
+CREATE TABLE addressee (
+    digest BYTEA NOT NULL, 
+    author BYTEA NOT NULL, 
+    recipient BYTEA NOT NULL, 
+    PRIMARY KEY (digest, author, recipient)
+);
+
+COMMENT ON TABLE addressee IS 'for whom encrypted messages came in';
+
+COMMENT ON COLUMN addressee.digest IS 'SHA-256 of the encrypted content, as in table exchange';
+
+COMMENT ON COLUMN addressee.author IS 'as in table exchange';
+
+COMMENT ON COLUMN addressee.recipient IS 'SHA-256 of the address, lower case';
+
+UPDATE alembic_version SET version_num='0007' WHERE alembic_version.version_num = '0005';
+

@@ -243,3 +243,24 @@ CREATE TABLE log_position (
 
 UPDATE alembic_version SET version_num='0005' WHERE alembic_version.version_num = '0004';
 
+-- Running upgrade 0005 -> 0007
+
+CREATE TABLE exchange (
+    digest BLOB NOT NULL /* SHA-256 of a key-exchange packet's own data, or of the encrypted content */, 
+    author BLOB NOT NULL /* SHA-256 of who first brought it: the address in From, and Reply-To */, 
+    at DATETIME NOT NULL /* UTC */, 
+    PRIMARY KEY (digest), 
+    CONSTRAINT digests_are_sha256 CHECK (length(digest) = 32 AND length(author) = 32)
+)
+ WITHOUT ROWID;
+
+CREATE TABLE addressee (
+    digest BLOB NOT NULL /* SHA-256 of the encrypted content, as in table exchange */, 
+    author BLOB NOT NULL /* as in table exchange */, 
+    recipient BLOB NOT NULL /* SHA-256 of the address, lower case */, 
+    PRIMARY KEY (digest, author, recipient)
+)
+ WITHOUT ROWID;
+
+UPDATE alembic_version SET version_num='0007' WHERE alembic_version.version_num = '0005';
+

@@ -15,6 +15,7 @@ from gatepost.crypto.certificate import Certificate
 from gatepost.crypto.openpgp import Opened, Verification
 from gatepost.decision.plan import Judgement
 from gatepost.directory.event import Event, Record
+from gatepost.directory.exchange import AddresseeRow, ExchangeRow
 from gatepost.directory.key import Key, Trust
 from gatepost.directory.partner import Partner, patterns
 from gatepost.directory.thread import Sent, ThreadRow
@@ -54,6 +55,8 @@ class World:
     rows: list[ThreadRow] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     told: set[bytes] = field(default_factory=set)
+    authors: dict[bytes, bytes] = field(default_factory=dict)  # by the digest of an exchange
+    addressees: set[AddresseeRow] = field(default_factory=set)
 
     def happens(self, what: str) -> None:
         """Note what happens, or fail as was asked for."""
@@ -209,6 +212,28 @@ class FakeKeys:
         owners = (address.text, address.domain)
         found = (self._world.keys[one] for one in owners if one in self._world.keys)
         return tuple(one for one in found if one.kind == kind)
+
+
+class FakeExchanges:
+    """The port `ExchangeLog` over a World, by the same rules as the tables."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def add(self, exchanges: Sequence[ExchangeRow], addressees: Sequence[AddresseeRow]) -> None:
+        self._world.happens("exchange")
+        for one in exchanges:
+            self._world.authors.setdefault(one.digest, one.author)
+        self._world.addressees.update(addressees)
+
+    def is_anothers(self, exchanges: Sequence[ExchangeRow]) -> bool:
+        return any(self._world.authors.get(one.digest, one.author) != one.author for one in exchanges)
+
+    def addressees(self, exchange: ExchangeRow) -> frozenset[bytes]:
+        rows = self._world.addressees
+        return frozenset(
+            one.recipient for one in rows if (one.digest, one.author) == (exchange.digest, exchange.author)
+        )
 
 
 class FakeCertificates:

@@ -1,10 +1,15 @@
 """A gateway of the product over the stand-ins of `tests.fakes`, and messages for it."""
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tests.fakes import FakeCertificates, FakeJournal, FakeKeys, World
+from tests.fakes import FakeCertificates, FakeExchanges, FakeJournal, FakeKeys, World
 
+from gatepost.crypto import openpgp_signature
+from gatepost.crypto.certificate import Reader
+from gatepost.crypto.certification import Certification, NoAuthorities
 from gatepost.crypto.envelope import Enveloper
+from gatepost.crypto.signature import Signer
 from gatepost.crypto.smime import Smime
 from gatepost.decision.demand import Treatment
 from gatepost.decision.ladder import Ladders
@@ -15,10 +20,13 @@ from gatepost.gateway.aliases import Aliases
 from gatepost.gateway.arrival import Arrivals
 from gatepost.gateway.budget import Budget
 from gatepost.gateway.despatch import Despatch
+from gatepost.gateway.exchanges import Exchanges
 from gatepost.gateway.gateway import Gateway
 from gatepost.gateway.journal import Journal
 from gatepost.gateway.notices import Notices
+from gatepost.gateway.opening import Opening
 from gatepost.gateway.protection import Protection
+from gatepost.gateway.signatures import Signatures
 from gatepost.gateway.survey import Surveyor
 from gatepost.gateway.telling import Telling
 from gatepost.gateway.verdict import Verdict
@@ -34,12 +42,26 @@ INSIDE, OUTSIDE = Client(authenticated="alice"), Client(address="192.0.2.1")
 BODY = b"canary\r\n"
 
 
+class Spot:
+    """The port `Detached`: Sequoia on the spot, whatever the size."""
+
+    def verify(
+        self, signed: bytes, signature: bytes, certificates: Sequence[bytes], on_wait: Callable[[], None]
+    ) -> tuple[Signer, ...]:
+        on_wait()
+        return openpgp_signature.verify(signed, signature, certificates)
+
+
 def gateway_over(
     world: World,
     *,
     rules: RuleSet | None = None,
     no_rung: Treatment = Treatment.QUARANTINE,
     journal: Journal | None = None,
+    reader: Reader | None = None,
+    certification: Certification | None = None,
+    inline: bool = False,
+    warn: bool = True,
 ) -> Gateway:
     """Build a gateway over a world, with the shipped rules unless others are given."""
     rules = rules or read_rules(SHIPPED_RULES, frozenset())
@@ -66,7 +88,20 @@ def gateway_over(
             authserv_id="gw.hosp.test", tags=rules.tags, encryption=world, smime=Smime(Enveloper())
         ),
         arrivals=Arrivals(
-            authserv_id="gw.hosp.test", opener=world, keys=keys, in_thread=surveyor.in_thread, inline=False
+            authserv_id="gw.hosp.test",
+            opening=Opening(
+                opener=world,
+                signatures=Signatures(
+                    keys=keys,
+                    reader=reader or FakeCertificates(),
+                    certification=certification or NoAuthorities(),
+                    openpgp=Spot(),
+                ),
+                exchanges=Exchanges(FakeExchanges(world)),
+                inline=inline,
+            ),
+            in_thread=surveyor.in_thread,
+            warn=warn,
         ),
         journal=journal or Journal(FakeJournal(world), holder="here"),
         despatch=Despatch(

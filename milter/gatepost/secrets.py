@@ -6,6 +6,7 @@ The site's secrets: files of a directory, or systemd credentials of the same nam
   client.pem           Gatepost's key and certificate towards the re-injection listeners
   listener.pem         the listeners' key and certificate, for Postfix
   database             the password of a PostgreSQL database, if it has one; one line of text
+  pkcs11-pin           the PIN of the tokens that hold keys of ours, if any do; one line of text
 
 A credential in $CREDENTIALS_DIRECTORY wins over the file in the directory. A secret file that its group or others
 may touch is refused, as is one that is missing: a fault of the site is told before the first message.
@@ -20,6 +21,7 @@ PAIRS = ("keys", "vault")
 CLIENT = "client.pem"
 LISTENER = "listener.pem"
 DATABASE = "database"
+PIN = "pkcs11-pin"
 FILES = (*PAIRS, *(f"{name}.pub" for name in PAIRS), CLIENT, LISTENER)
 KEY_SIZE = 32
 _SHARED = 0o077  # any right of group or others
@@ -69,14 +71,12 @@ def read_password(directory: Path) -> str:
     places = {directory, Path(os.environ.get("CREDENTIALS_DIRECTORY") or directory)}
     if not any((place / DATABASE).exists() for place in places):
         return ""
-    path = locate(DATABASE, directory)
-    try:
-        password = path.read_bytes().decode("utf-8", "replace").removesuffix("\n")
-    except OSError as error:
-        raise ConfigError(_unreadable(path, error)) from None
-    if not password or not password.isprintable() or "\ufffd" in password:
-        raise ConfigError(f"{path}: holds no password; write it there in UTF-8, on one line")
-    return password
+    return _line(DATABASE, "password", directory)
+
+
+def read_pin(directory: Path) -> str:
+    """Read the PIN of the tokens' user; raises ConfigError."""
+    return _line(PIN, "PIN", directory)
 
 
 def read_public(name: str, directory: Path) -> bytes:
@@ -119,6 +119,17 @@ def _octets(name: str, directory: Path) -> bytes:
     if len(octets) != KEY_SIZE:
         raise ConfigError(f"{path}: holds {len(octets)} octets instead of {KEY_SIZE}; restore it from a backup")
     return octets
+
+
+def _line(name: str, what: str, directory: Path) -> str:
+    path = locate(name, directory)
+    try:
+        line = path.read_bytes().decode("utf-8", "replace").removesuffix("\n")
+    except OSError as error:
+        raise ConfigError(_unreadable(path, error)) from None
+    if not line or not line.isprintable() or "\ufffd" in line:
+        raise ConfigError(f"{path}: holds no {what}; write it there in UTF-8, on one line")
+    return line
 
 
 def _unreadable(path: Path, error: OSError) -> str:

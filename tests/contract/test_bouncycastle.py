@@ -19,13 +19,19 @@ from gatepost.crypto.private_certificate import SmimeKeys
 pytestmark = pytest.mark.real
 
 PLAIN = b"Content-Type: text/plain\r\n\r\nthe patient's data\r\n"
-KINDS = ("rsa", "p256", "p384", "p521")
+KINDS = ("rsa", "p256", "p384", "p521", "x25519")
 CIPHERS = [f"aes{bits}-{mode}" for bits in (128, 192, 256) for mode in ("cbc", "gcm")] + ["aes256-gcm+attributes"]
 TRANSPORT = ("rsa", "rsa+keyid", "oaep-SHA-1", "oaep-SHA-256", "oaep-SHA-512")
 AGREEMENT = [
     f"{digest}/{wrap}{more}"
     for digest, wrap, more in itertools.product(
         ("sha1", "sha224", "sha256", "sha384", "sha512"), ("aes128", "aes256"), ("", "+keyid", "+ukm")
+    )
+]
+HKDF = [
+    f"hkdf-{digest}/{wrap}{more}"
+    for digest, wrap, more in itertools.product(
+        ("sha256", "sha384", "sha512"), ("aes128", "aes256"), ("", "+keyid", "+ukm")
     )
 ]
 
@@ -65,7 +71,13 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 @pytest.mark.parametrize("cipher", CIPHERS)
 @pytest.mark.parametrize(
-    ("kind", "method"), [("rsa", "rsa"), ("p256", "sha256/aes256"), ("p384", "sha384/aes256+ukm")]
+    ("kind", "method"),
+    [
+        ("rsa", "rsa"),
+        ("p256", "sha256/aes256"),
+        ("p384", "sha384/aes256+ukm"),
+        ("x25519", "hkdf-sha256/aes256"),
+    ],
 )
 def test_every_cipher(world: World, kind: str, method: str, cipher: str) -> None:
     """Every content cipher of Bouncy Castle opens, with attributes that are proved beside the content."""
@@ -83,6 +95,12 @@ def test_key_transport(world: World, method: str) -> None:
 def test_key_agreement(world: World, kind: str, method: str) -> None:
     """Every hash and key wrap opens on every curve, by key identifier and with user keying material."""
     assert world.opened(kind, world.theirs(kind, "aes128-gcm", method))[0] == PLAIN
+
+
+@pytest.mark.parametrize("method", HKDF)
+def test_key_agreement_by_hkdf(world: World, method: str) -> None:
+    """To X25519 every scheme of RFC 8418 opens; user keying material is the salt."""
+    assert world.opened("x25519", world.theirs("x25519", "aes256-gcm", method))[0] == PLAIN
 
 
 def test_changed_attributes(world: World) -> None:

@@ -46,8 +46,9 @@ _SOCKETMAP = {"gatepost.transport.socketmap", "gatepost.transport.socketmap_clie
 # Libraries that are wrapped: the only modules that may import them.
 HOMES = {
     "Milter": {"gatepost.mta.adapter"},
-    "pysequoia": {"gatepost.crypto.sequoia"},
+    "pysequoia": {"gatepost.crypto.sequoia", "gatepost.crypto.openpgp_signature"},
     "gnupg": {"gatepost.crypto.gnupg_home"},
+    "pkcs11": {"gatepost.crypto.token"},
     "structlog": {"gatepost.log"},
     "prometheus_client": {"gatepost.metrics.prometheus"},
     "re2": {"gatepost.decision.pattern"},

@@ -3,11 +3,15 @@ Wires the checks of `gatepost doctor`.
 """
 
 import asyncio
+import os
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
+from gatepost import secrets
+from gatepost.app.keys import keyring_of, tokens_of
 from gatepost.app.store import database_of, gate, host_of, open_database, site_of, upgrade_database
 from gatepost.db.deliveries import SqlDeliveries
 from gatepost.decision.reader import read_rules
@@ -42,6 +46,7 @@ def examine(settings: Settings) -> list[Finding]:
         ),
         *finding.trial("rules", lambda: read_rules(settings.rules.directory, frozenset())),
         *doctor.secret_checks(settings.secrets.directory),
+        *_token_checks(settings),
         *doctor.folder_checks(folders),
         *doctor.service_checks(services),
         doctor.policy_check(settings.policy.socket),
@@ -54,6 +59,23 @@ def examine(settings: Settings) -> list[Finding]:
         *alias_checks(directory, settings.gateway.aliases, settings.gateway.internal_domains),
         *doctor.host_checks(settings.openpgp.gpg, settings.gateway.max_sessions),
     ]
+
+
+def _token_checks(settings: Settings) -> Iterator[Finding]:
+    """Check that keys of ours on tokens can be used; where the caller may not read the PIN, nothing is told."""
+    pin = settings.secrets.directory / secrets.PIN
+    if not settings.keys.pkcs11_module or (pin.exists() and not os.access(pin, os.R_OK)):
+        return
+    yield from finding.trial("PIN of the tokens", lambda: secrets.read_pin(settings.secrets.directory))
+    yield from finding.trial(
+        f"PKCS #11 module {settings.keys.pkcs11_module}", lambda: tokens_of(settings).labels()
+    )
+    with suppress(GatepostError):  # the database's own faults are told by its check, the module's by the one above
+        tokens = tokens_of(settings)
+        for key in keyring_of(settings).rows():
+            if key.own and key.source.startswith("pkcs11:"):
+                yield from finding.trial(f"key {key.source}", partial(tokens.check, key.source))
+        tokens.close()
 
 
 def _validates(settings: Settings) -> bool:

@@ -12,9 +12,11 @@ from gatepost.app.monitoring import Monitor
 from gatepost.app.store import host_of, open_database, quarantine_of, site_of
 from gatepost.app.turn import alone_in
 from gatepost.crypto.certificate import EitherReader
+from gatepost.crypto.certification import NoAuthorities
 from gatepost.crypto.x509 import X509Reader
 from gatepost.db.cache import Cache
 from gatepost.db.engine import Database
+from gatepost.db.exchanges import SqlExchanges
 from gatepost.db.journal import SqlJournal
 from gatepost.db.keys import SqlKeys
 from gatepost.db.notices import SqlNotices
@@ -32,15 +34,18 @@ from gatepost.gateway.alias_resolver import Resolver
 from gatepost.gateway.aliases import Aliases, Destination, nowhere_else
 from gatepost.gateway.arrival import Arrivals
 from gatepost.gateway.despatch import Despatch
+from gatepost.gateway.exchanges import Exchanges
 from gatepost.gateway.gateway import Gateway
 from gatepost.gateway.holding import Holding
 from gatepost.gateway.journal import Journal
 from gatepost.gateway.metrics import CountedSubmitter
 from gatepost.gateway.next_hops import Routes
 from gatepost.gateway.notices import Notices
+from gatepost.gateway.opening import Opening
 from gatepost.gateway.protection import Protection
 from gatepost.gateway.rehearsal import rehearse
 from gatepost.gateway.release import Release
+from gatepost.gateway.signatures import Signatures
 from gatepost.gateway.submission import Submitter
 from gatepost.gateway.survey import Surveyor
 from gatepost.gateway.telling import Telling
@@ -101,6 +106,7 @@ def gateway_of(
         rules = for_release(rules)
     keys = SqlKeys(database)
     pool = pool_of(settings)
+    reader = EitherReader(openpgp=pool.encryptor, smime=X509Reader())
     aliases = aliases_of(settings, site, releasing=releasing, monitor=monitor)
     surveyor = Surveyor(
         site=site,
@@ -108,22 +114,26 @@ def gateway_of(
         partners=SqlPartners(database),
         keys=keys,
         threads=SqlThreads(database),
-        reader=EitherReader(openpgp=pool.encryptor, smime=X509Reader()),
+        reader=reader,
         min_trust=Trust[settings.keys.min_trust.upper()],
         capabilities=capabilities,
         routes=routes_of(settings, monitor=monitor),
     )
+    writer = Writer(database, host_of(settings))
     arrivals = Arrivals(
         authserv_id=settings.authserv_id,
-        opener=key_client_of(settings),
-        keys=keys,
+        opening=Opening(
+            opener=key_client_of(settings),
+            signatures=Signatures(keys=keys, reader=reader, certification=NoAuthorities(), openpgp=pool),
+            exchanges=Exchanges(SqlExchanges(database, writer)),
+            inline=settings.openpgp.inline,
+            directory=settings.gateway.spool,
+        ),
         in_thread=surveyor.in_thread,
-        inline=settings.openpgp.inline,
-        directory=settings.gateway.spool,
+        warn=settings.gateway.show_unauthenticated,
     )
     notices = notices_of(settings, database)
     submitter = CountedSubmitter(reinjection_of(settings), monitor.metrics)
-    writer = Writer(database, host_of(settings))
     monitor.readings |= {
         "lookups": lambda: monitor.look_ups.under_way,
         "pool": pool.state,

@@ -7,6 +7,7 @@ import signal
 import threading
 from collections.abc import Callable
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from gatepost import secrets
 from gatepost.app.store import chains_of, open_database, unix_path
@@ -15,6 +16,7 @@ from gatepost.crypto.envelope import Enveloper
 from gatepost.crypto.gnupg_engine import GnupgDecryptor, GnupgKeys
 from gatepost.crypto.opened_envelope import SmimeDecryptor
 from gatepost.crypto.private_certificate import SmimeKeys
+from gatepost.crypto.private_key import load
 from gatepost.crypto.proof import Prover
 from gatepost.crypto.sequoia import SequoiaEncryptor
 from gatepost.crypto.smime import Smime
@@ -35,6 +37,9 @@ from gatepost.workers.key_client import KeyClient
 from gatepost.workers.keys import LARGEST, Callers, KeyHolder, KeyServer
 from gatepost.workers.pool import Pool
 from gatepost.workers.stamper import Stamper, Stamping
+
+if TYPE_CHECKING:
+    from gatepost.crypto.token import Tokens
 
 
 def pool_of(settings: Settings) -> Pool:
@@ -71,9 +76,21 @@ def keyring_of(settings: Settings) -> Keyring:
         reader=EitherReader(openpgp=SequoiaEncryptor(), smime=X509Reader()),
         maker=GnupgKeys(settings.openpgp.gpg),
         smime=SmimeKeys(),
+        tokens=lambda: tokens_of(settings),
         public=lambda: secrets.read_public("keys", settings.secrets.directory),
         site=Site(frozenset(settings.gateway.internal_domains)),
     )
+
+
+def tokens_of(settings: Settings) -> "Tokens":
+    """Give the tokens behind the site's PKCS #11 module; raises ConfigError."""
+    if not settings.keys.pkcs11_module:
+        raise ConfigError("keys on tokens need a PKCS #11 module; set [keys] pkcs11_module to its file")
+    try:
+        from gatepost.crypto.token import Tokens  # noqa: PLC0415 - few sites have its library
+    except ImportError:
+        raise ConfigError("[keys] pkcs11_module needs python-pkcs11; install gatepost[pkcs11]") from None
+    return Tokens(settings.keys.pkcs11_module, lambda: secrets.read_pin(settings.secrets.directory))
 
 
 def serve_keys(settings: Settings, ready: Callable[[], None]) -> None:
@@ -82,11 +99,14 @@ def serve_keys(settings: Settings, ready: Callable[[], None]) -> None:
     decryptor = GnupgDecryptor(settings.openpgp.gpg)
     secret = secrets.read("keys", settings.secrets.directory)
     heads = Heads(settings.keys.state)
+    tokens = tokens_of(settings) if settings.keys.pkcs11_module else None
+    if tokens is not None:
+        secrets.read_pin(settings.secrets.directory)  # a fault is told before the first message
     holder = KeyHolder(
         own=KeyTable(database),
         partners=SqlKeys(database),
         openpgp=decryptor,
-        smime=SmimeDecryptor(triple_des=settings.smime.triple_des),
+        smime=SmimeDecryptor(triple_des=settings.smime.triple_des, load=tokens.load if tokens else load),
         keys_private=secret.reveal(),
         vault_private=secrets.read("vault", settings.secrets.directory).reveal(),
         heads=heads.numbers,
@@ -106,6 +126,8 @@ def serve_keys(settings: Settings, ready: Callable[[], None]) -> None:
         expiry.close()
         stamping.close()
         decryptor.close()
+        if tokens is not None:
+            tokens.close()
         database.close()
 
 

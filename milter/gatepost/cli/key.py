@@ -61,12 +61,24 @@ def import_(
     passphrase_file: Annotated[
         Path | None, typer.Option(help="File with the private keys' passphrase; asked for on a terminal.")
     ] = None,
+    pkcs11: Annotated[
+        str,
+        typer.Option(
+            "--pkcs11",
+            metavar="URI",
+            help="With --private: the file is a certificate, and its key stays on a token, named as in RFC 7512.",
+        ),
+    ] = "",
 ) -> None:
     """Store keys and certificates from files; without --for under the addresses that they name."""
     call = invocation(ctx)
     ring = _ring(call)
     contents = [(name, _content(name)) for name in files]
-    if private:
+    if pkcs11:
+        if not private or len(contents) > 1:
+            raise typer.BadParameter("goes with --private and one certificate", param_hint="--pkcs11")
+        keys = list(ring.add_on_token(*contents[0], owner, pkcs11))
+    elif private:
         passphrase = _passphrase(passphrase_file)
         keys = [key for name, data in contents for key in ring.add_private(name, data, owner, passphrase)]
     else:

@@ -5,6 +5,7 @@ The octets are read to the last, to a bounded depth and number of elements. Cont
 given: nothing is copied.
 """
 
+from mmap import mmap
 from typing import NamedTuple
 
 _MAX_DEPTH = 32
@@ -40,7 +41,7 @@ class MalformedError(ValueError):
     """The octets are no BER that is read here."""
 
 
-def read(data: bytes) -> Element:
+def read(data: bytes | mmap) -> Element:
     """Read the one element that the data is; raises MalformedError."""
     return _Walk(data).whole()
 
@@ -53,7 +54,7 @@ def tags(parts: tuple[Element, ...]) -> tuple[int, ...]:
 class _Walk:
     """Reads elements one after the other."""
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes | mmap) -> None:
         self._data = memoryview(data)
         self._position = 0
         self._left = _MAX_ELEMENTS

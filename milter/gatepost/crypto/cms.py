@@ -8,12 +8,13 @@ RFC 5652 sections 5.1 (SignedData) and 6.1 (EnvelopedData), RFC 5083 section 2.1
 """
 
 from dataclasses import dataclass
+from mmap import mmap
 
 from gatepost.crypto import ber
 from gatepost.crypto.ber import Element, tags
 
 DATA = bytes.fromhex("2a864886f70d010701")
-_SIGNED = bytes.fromhex("2a864886f70d010702")
+SIGNED = bytes.fromhex("2a864886f70d010702")
 ENVELOPED = bytes.fromhex("2a864886f70d010703")
 AUTH_ENVELOPED = bytes.fromhex("2a864886f70d0109100117")
 
@@ -50,29 +51,37 @@ def is_enveloped(data: bytes) -> bool:
     return envelope(data) is not None
 
 
-def envelope(data: bytes) -> Envelope | None:
+def envelope(data: bytes | mmap) -> Envelope | None:
     """Take an enveloped message apart; None where the data is, to its last octet, none."""
-    kind, parts = _content_info(data)
+    kind, parts = content_info(data)
     return _envelope(parts, _ENDS.get(kind, frozenset()))
 
 
 def signed_content(data: bytes) -> bytes | None:
     """Give what stands in a signed message, whoever signed it; None where the data is none, or it is elsewhere."""
-    kind, parts = _content_info(data)
-    if kind != _SIGNED or tags(parts)[:3] != (_INTEGER, _SET, _SEQUENCE):
+    kind, parts = content_info(data)
+    if kind != SIGNED or tags(parts)[:3] != (_INTEGER, _SET, _SEQUENCE):
         return None
     info = parts[2].parts
-    if tags(info) != (_OID, _EXPLICIT) or info[0].octets != DATA or len(info[1].parts) != 1:
+    if tags(info) != (_OID, _EXPLICIT) or info[0].octets != DATA:
         return None
-    content = info[1].parts[0]
+    content = octets_in_pieces(info[1])
+    return None if content is None else b"".join(content)
+
+
+def octets_in_pieces(holder: Element) -> tuple[memoryview, ...] | None:
+    """Give the one OCTET STRING in an element, in its pieces; None where something else stands there."""
+    if len(holder.parts) != 1:
+        return None
+    content = holder.parts[0]
     if content.tag == _OCTETS:
-        return bytes(content.octets)
+        return (content.octets,)
     if content.tag != _OCTETS_IN_PIECES or not {_OCTETS}.issuperset(tags(content.parts)):
         return None
-    return b"".join(piece.octets for piece in content.parts)
+    return tuple(piece.octets for piece in content.parts)
 
 
-def _content_info(data: bytes) -> tuple[bytes, tuple[Element, ...]]:
+def content_info(data: bytes | mmap) -> tuple[bytes, tuple[Element, ...]]:
     """Give the OID and the parts of what ContentInfo (RFC 5652 section 3) holds; nothing where it is none."""
     try:
         whole = ber.read(data)

@@ -2,8 +2,8 @@
 The key of an envelope's content, taken out of its RecipientInfo with a private key.
 
 Key transport by RSA (RFC 5652 section 6.2.1; OAEP by RFC 8017 appendix A.2.1) and key agreement by elliptic
-curves (RFC 5753) with AES key wrap (RFC 3394). Recipients are named by issuer and serial number, or by the
-certificate's key identifier.
+curves (RFC 5753, RFC 8418) with AES key wrap (RFC 3394). Recipients are named by issuer and serial number, or by
+the certificate's key identifier.
 
 Whatever fails while the key is taken out ends in a random key instead (RFC 3218 section 2.3.2), so that no
 difference shows before the content does not decrypt: neither padding nor unwrapping can be asked about.
@@ -13,16 +13,13 @@ import os
 from collections.abc import Iterator, Sequence
 
 from cryptography.exceptions import InvalidTag, UnsupportedAlgorithm
-from cryptography.hazmat.primitives import hashes, keywrap
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.asymmetric.padding import MGF1, OAEP, PKCS1v15
-from cryptography.hazmat.primitives.kdf.x963kdf import X963KDF
+from cryptography.hazmat.primitives import keywrap
 
 from gatepost.crypto import der
+from gatepost.crypto.agreement import wrapping_key
 from gatepost.crypto.ber import Element, tags
+from gatepost.crypto.private_key import Oaep, PrivateKey
 from gatepost.crypto.x509 import Parsed
-
-PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
 
 _FAULTS = (ValueError, IndexError, KeyError, InvalidTag, UnsupportedAlgorithm, keywrap.InvalidUnwrap)
 _INTEGER, _BITS, _OCTETS, _OID, _SEQUENCE = 0x02, 0x03, 0x04, 0x06, 0x30
@@ -33,29 +30,14 @@ _EXPLICIT = (0xA0, 0xA1, 0xA2)
 _RSA = der.content(der.oid("1.2.840.113549.1.1.1"))
 _OAEP = der.content(der.oid("1.2.840.113549.1.1.7"))
 _SHA1 = der.content(der.oid("1.3.14.3.2.26"))
-_HASHES: dict[bytes, type[hashes.HashAlgorithm]] = {
-    der.content(der.oid(oid)): kind
-    for oid, kind in (
-        ("1.3.14.3.2.26", hashes.SHA1),
-        ("2.16.840.1.101.3.4.2.4", hashes.SHA224),
-        ("2.16.840.1.101.3.4.2.1", hashes.SHA256),
-        ("2.16.840.1.101.3.4.2.2", hashes.SHA384),
-        ("2.16.840.1.101.3.4.2.3", hashes.SHA512),
-    )
-}
-_AGREEMENTS: dict[bytes, type[hashes.HashAlgorithm]] = {  # RFC 5753 section 7.1.4; the cofactor is 1 here
-    der.content(der.oid(oid)): kind
-    for oid, kind in (
-        ("1.3.133.16.840.63.0.2", hashes.SHA1),
-        ("1.3.132.1.11.0", hashes.SHA224),
-        ("1.3.132.1.11.1", hashes.SHA256),
-        ("1.3.132.1.11.2", hashes.SHA384),
-        ("1.3.132.1.11.3", hashes.SHA512),
-        ("1.3.133.16.840.63.0.3", hashes.SHA1),
-        ("1.3.132.1.14.0", hashes.SHA224),
-        ("1.3.132.1.14.1", hashes.SHA256),
-        ("1.3.132.1.14.2", hashes.SHA384),
-        ("1.3.132.1.14.3", hashes.SHA512),
+_HASHES = {
+    der.content(der.oid(oid)): digest
+    for oid, digest in (
+        ("1.3.14.3.2.26", "sha1"),
+        ("2.16.840.1.101.3.4.2.4", "sha224"),
+        ("2.16.840.1.101.3.4.2.1", "sha256"),
+        ("2.16.840.1.101.3.4.2.2", "sha384"),
+        ("2.16.840.1.101.3.4.2.3", "sha512"),
     )
 }
 _WRAPS = {  # octets of the wrapping key
@@ -69,13 +51,14 @@ def content_key(recipients: Sequence[Element], own: Parsed, private: PrivateKey,
     """
     Take the content's key of so many octets out of the first RecipientInfo that names our certificate.
 
-    None where none does; a random key where it cannot be taken out.
+    None where none does; a random key where it cannot be taken out. Raises WorkerError where the private key
+    cannot be reached: that is no fault of the message.
     """
-    take = _transported if isinstance(private, rsa.RSAPrivateKey) else _agreed
+    take = _transported if private.abilities.decrypt else _agreed
     for info in recipients:
         instead = os.urandom(octets)
         try:
-            key = take(info, own, private)  # type: ignore[arg-type] # each takes the kind that it was chosen for
+            key = take(info, own, private)
         except _FAULTS:
             return instead
         if key is not None:
@@ -83,31 +66,31 @@ def content_key(recipients: Sequence[Element], own: Parsed, private: PrivateKey,
     return None
 
 
-def _transported(info: Element, own: Parsed, private: rsa.RSAPrivateKey) -> bytes | None:
+def _transported(info: Element, own: Parsed, private: PrivateKey) -> bytes | None:
     """Read KeyTransRecipientInfo; None where it is another's."""
     if info.tag != _TRANSPORT or len(info.parts) != 4 or not _is_ours(info.parts[1], own):  # noqa: PLR2004 - its fields
         return None
     algorithm, hidden = info.parts[2:]
     name = bytes(algorithm.parts[0].octets)
     if name == _RSA:
-        return private.decrypt(bytes(hidden.octets), PKCS1v15())  # OpenSSL gives random octets for wrong padding
+        return private.decrypt(bytes(hidden.octets), None)
     if name != _OAEP:
         raise ValueError
     return private.decrypt(bytes(hidden.octets), _oaep(algorithm.parts[1:]))
 
 
-def _oaep(parameters: Sequence[Element]) -> OAEP:
+def _oaep(parameters: Sequence[Element]) -> Oaep:
     """Read RSAES-OAEP-params: hash, mask generation and label, each with its default."""
     fields = {one.tag: one.parts[0] for one in (parameters[0].parts if parameters else ())}
     if not fields.keys() <= set(_EXPLICIT):
         raise ValueError
     digest, mask, label = (fields.get(tag) for tag in _EXPLICIT)
-    hashed = _HASHES[bytes(digest.parts[0].octets) if digest else _SHA1]()
-    masked = _HASHES[bytes(mask.parts[1].parts[0].octets) if mask else _SHA1]()
-    return OAEP(MGF1(masked), hashed, bytes(label.parts[1].octets) if label else None)
+    hashed = _HASHES[bytes(digest.parts[0].octets) if digest else _SHA1]
+    masked = _HASHES[bytes(mask.parts[1].parts[0].octets) if mask else _SHA1]
+    return Oaep(hashed, masked, bytes(label.parts[1].octets) if label else b"")
 
 
-def _agreed(info: Element, own: Parsed, private: ec.EllipticCurvePrivateKey) -> bytes | None:
+def _agreed(info: Element, own: Parsed, private: PrivateKey) -> bytes | None:
     """Read KeyAgreeRecipientInfo; None where no key in it is ours."""
     if info.tag != _AGREEMENT:
         return None
@@ -123,15 +106,8 @@ def _agreed(info: Element, own: Parsed, private: ec.EllipticCurvePrivateKey) -> 
     _, originator, algorithm = head
     name, wrap = algorithm.parts
     size = _WRAPS[bytes(wrap.parts[0].octets)]
-    public = ec.EllipticCurvePublicKey.from_encoded_point(private.curve, _point(originator))
-    # the sender's own octets of the AlgorithmIdentifier: whether NULL stands in it is the sender's choice
-    shared = der.sequence(
-        wrap.whole,
-        der.explicit(0, der.octets(material)) if material else b"",
-        der.explicit(2, der.octets((size * 8).to_bytes(4, "big"))),
-    )
-    secret = private.exchange(ec.ECDH(), public)
-    wrapping = X963KDF(_AGREEMENTS[bytes(name.octets)](), size, shared).derive(secret)
+    secret = private.exchange(_point(originator))
+    wrapping = wrapping_key(name.whole, secret, wrap.whole, size, material)
     return keywrap.aes_key_unwrap(wrapping, hidden)
 
 

@@ -4,7 +4,8 @@ CMS envelopes, written: content encrypted once, and its key to each recipient's 
 EnvelopedData with AES in CBC mode (RFC 5652 section 6, RFC 3565), which every mail program reads, or
 AuthEnvelopedData with AES in GCM mode (RFC 5083, RFC 5084), which protects the content against changes. The key
 goes to RSA by key transport (RFC 5652 section 6.2.1; OAEP by RFC 3560) and to elliptic curves by ephemeral-static
-Diffie-Hellman (RFC 5753 section 3.1.1) with SHA-256 and AES-256 key wrap.
+Diffie-Hellman with SHA-256 and AES-256 key wrap: to NIST's by the KDF of X9.63 (RFC 5753 section 3.1.1), which
+every mail program reads, to X25519 by HKDF (RFC 8418 section 2.2), which RFC 8551 section 2.3 demands.
 
 Everything has a definite length, so the ciphertext is gathered before the envelope is put around it.
 """
@@ -15,13 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography.hazmat.primitives import hashes, keywrap, padding
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, rsa, x25519
 from cryptography.hazmat.primitives.asymmetric.padding import MGF1, OAEP, PKCS1v15
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
-from cryptography.hazmat.primitives.kdf.x963kdf import X963KDF
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from gatepost.crypto import cms, der
+from gatepost.crypto import agreement, cms, der
 from gatepost.crypto.x509 import Parsed, usable
 from gatepost.errors import CryptoError
 from gatepost.message.body import Spool
@@ -36,9 +36,9 @@ _OAEP = der.sequence(
     ),
 )
 _EC_KEY = der.sequence(der.oid("1.2.840.10045.2.1"))
+_X25519_KEY = der.sequence(der.oid("1.3.101.110"))  # RFC 8410 section 3: no parameters
 _WRAP = der.sequence(der.oid("2.16.840.1.101.3.4.1.45"))  # aes256-wrap
-_ECDH = der.sequence(der.oid("1.3.132.1.11.1"), _WRAP)  # dhSinglePass-stdDH-sha256kdf-scheme
-_WRAP_BITS = 256
+_WRAP_OCTETS = 32
 _BLOCK = 16
 _TAG = 16
 _NONCE = 12
@@ -149,7 +149,7 @@ def _recipient_info(recipient: Parsed, key: bytes, *, oaep: bool) -> bytes:
         algorithm = _OAEP if oaep else _RSA
         hidden = recipient.key.encrypt(key, _oaep() if oaep else PKCS1v15())
         return der.sequence(der.integer(0), name, algorithm, der.octets(hidden))
-    if isinstance(recipient.key, ec.EllipticCurvePublicKey):
+    if isinstance(recipient.key, ec.EllipticCurvePublicKey | x25519.X25519PublicKey):
         return _agreed(recipient.key, name, key)
     raise CryptoError(f"certificate {recipient.certificate.fingerprint}: its key cannot be encrypted to")
 
@@ -158,15 +158,25 @@ def _oaep() -> OAEP:
     return OAEP(MGF1(hashes.SHA256()), hashes.SHA256(), None)
 
 
-def _agreed(public: ec.EllipticCurvePublicKey, name: bytes, key: bytes) -> bytes:
+def _agreed(public: ec.EllipticCurvePublicKey | x25519.X25519PublicKey, name: bytes, key: bytes) -> bytes:
     """Write KeyAgreeRecipientInfo (RFC 5652 section 6.2.2) with a key pair made for this message."""
-    ephemeral = ec.generate_private_key(public.curve)
-    shared = der.sequence(
-        _WRAP, der.explicit(2, der.octets(_WRAP_BITS.to_bytes(4, "big")))
-    )  # RFC 5753 section 7.2
-    secret = ephemeral.exchange(ec.ECDH(), public)
-    wrapping = X963KDF(hashes.SHA256(), _WRAP_BITS // 8, shared).derive(secret)
-    point = ephemeral.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
-    originator = der.explicit(0, der.explicit(1, _EC_KEY + der.bits(point)))
+    scheme, originator, secret = _exchanged(public)
+    wrapping = agreement.wrapping_key(scheme, secret, _WRAP, _WRAP_OCTETS)
     hidden = der.octets(keywrap.aes_key_wrap(wrapping, key))
-    return der.explicit(1, der.integer(3) + originator + _ECDH + der.sequence(der.sequence(name, hidden)))
+    keys = der.sequence(der.sequence(name, hidden))
+    from_whom = der.explicit(0, der.explicit(1, originator))
+    return der.explicit(1, der.integer(3) + from_whom + der.sequence(scheme, _WRAP) + keys)
+
+
+def _exchanged(public: ec.EllipticCurvePublicKey | x25519.X25519PublicKey) -> tuple[bytes, bytes, bytes]:
+    """Agree on a secret; gives the scheme, the parts of OriginatorPublicKey, and the secret."""
+    if isinstance(public, x25519.X25519PublicKey):
+        once = x25519.X25519PrivateKey.generate()
+        try:
+            secret = once.exchange(public)
+        except ValueError:  # all zeros, of a point of small order: RFC 8418 section 2
+            raise CryptoError("a certificate's X25519 key is none that can be agreed with") from None
+        return agreement.HKDF_SHA256, _X25519_KEY + der.bits(once.public_key().public_bytes_raw()), secret
+    pair = ec.generate_private_key(public.curve)
+    point = pair.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+    return agreement.X963_SHA256, _EC_KEY + der.bits(point), pair.exchange(ec.ECDH(), public)

@@ -11,28 +11,27 @@ Rules:
   * GCM stands in AuthEnvelopedData only, CBC in EnvelopedData only: one is never read as the other.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from mmap import ACCESS_READ, mmap
 from typing import IO
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
 from cryptography.hazmat.primitives import padding
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext, algorithms, modes
-from cryptography.hazmat.primitives.serialization import load_der_private_key
 
 from gatepost.crypto import cms, der
 from gatepost.crypto.ber import Element, tags
 from gatepost.crypto.cms import Envelope
-from gatepost.crypto.content_key import PrivateKey, content_key
+from gatepost.crypto.content_key import content_key
 from gatepost.crypto.openpgp import UNDECRYPTABLE, Decrypted, Verification
-from gatepost.crypto.x509 import Parsed, parsed
+from gatepost.crypto.private_key import Load, load
 from gatepost.errors import CryptoError
 
-_FAULTS = (ValueError, IndexError, InvalidTag)
-_CHUNK = 1 << 20  # octets
+_FAULTS = (ValueError, IndexError, InvalidTag, CryptoError)
+_CHUNK = 1 << 16  # octets: what is decrypted, digested and written at a time stays in the processor's cache
 _INTEGER, _OCTETS, _OID, _SEQUENCE = 0x02, 0x04, 0x06, 0x30
 _CODE_SIZES = range(12, 17)  # RFC 5084 section 3.2
 _DEFAULT_CODE = 12
@@ -65,8 +64,9 @@ _TRIPLE_DES = {der.content(der.oid("1.2.840.113549.3.7")): _Content(24, 8, prove
 class SmimeDecryptor:
     """Implements Decryptor for CMS. Thread-safe."""
 
-    def __init__(self, *, triple_des: bool = False) -> None:
-        """Take whether triple DES is opened."""
+    def __init__(self, *, triple_des: bool = False, load: Load = load) -> None:
+        """Take whether triple DES is opened, and what reads the private keys."""
+        self._load = load
         self._ciphers = _CIPHERS | (_TRIPLE_DES if triple_des else {})
 
     def decrypt(
@@ -79,23 +79,23 @@ class SmimeDecryptor:
         most: int,
     ) -> Decrypted:
         """
-        Decrypt one file into another; `private` is the certificate in DER and its key in PKCS #8 behind it.
+        Decrypt one file into another; `private` is what the key table keeps.
 
         Raises CryptoError, always the same text, for anything that does not decrypt whole, or to more than `most`
-        octets; OSError where the disk is full.
+        octets; OSError where the disk is full; WorkerError where the private key cannot be reached.
         """
         source.seek(0)
         target.seek(0)
         target.truncate()
         try:
-            return self._decrypt(source.read(), target, private, most)
+            return self._decrypt(_mapped(source), target, private, most)
         except _FAULTS:
             target.seek(0)
             target.truncate()
             raise CryptoError(UNDECRYPTABLE) from None
 
-    def _decrypt(self, data: bytes, target: IO[bytes], private: bytes, most: int) -> Decrypted:
-        own, key = _own(private)
+    def _decrypt(self, data: bytes | mmap, target: IO[bytes], private: bytes, most: int) -> Decrypted:
+        own, key = self._load(private)
         envelope = cms.envelope(data)
         if envelope is None or sum(map(len, envelope.content)) > most:
             raise ValueError
@@ -112,6 +112,18 @@ class SmimeDecryptor:
         return Decrypted(write.digest.digest(), Verification("none"), intact=cipher.proves)
 
 
+def _mapped(source: IO[bytes]) -> bytes | mmap:
+    """
+    Give a file's octets without taking them all into memory; reads what is no file, or an empty one.
+
+    Whoever hands the file over must not cut it meanwhile: that would end this process (mmap(2), SIGBUS).
+    """
+    try:
+        return mmap(source.fileno(), 0, access=ACCESS_READ)
+    except (OSError, ValueError):
+        return source.read()
+
+
 class _Writer:
     def __init__(self, target: IO[bytes]) -> None:
         self._target = target
@@ -120,14 +132,6 @@ class _Writer:
     def __call__(self, plain: bytes) -> None:
         self._target.write(plain)
         self.digest.update(plain)
-
-
-def _own(private: bytes) -> tuple[Parsed, PrivateKey]:
-    (_, certificate, _), (_, key, _) = der.parts(private)
-    found = load_der_private_key(key, None, unsafe_skip_rsa_key_validation=True)  # it was checked when it came in
-    if not isinstance(found, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey):
-        raise ValueError  # noqa: TRY004 - one error for all that does not open
-    return parsed(certificate), found
 
 
 def _proved(cipher: _Content, secret: bytes, parameters: Element, envelope: Envelope, write: _Writer) -> None:
@@ -155,6 +159,23 @@ def _unproved(cipher: _Content, secret: bytes, parameters: Element, envelope: En
 
 
 def _updated(context: CipherContext, envelope: Envelope, write: Callable[[bytes], None]) -> None:
-    for piece in envelope.content:
-        for start in range(0, len(piece), _CHUNK):
-            write(context.update(piece[start : start + _CHUNK]))
+    for chunk in _chunks(envelope.content):
+        write(context.update(chunk))
+
+
+def _chunks(pieces: Sequence[memoryview]) -> Iterator[bytes | memoryview]:
+    """Cut large pieces up, and put small ones together: writers that stream make them of about 1000 octets."""
+    held: list[memoryview] = []
+    size = 0
+    for piece in pieces:
+        if size + len(piece) > _CHUNK and held:
+            yield b"".join(held)
+            held, size = [], 0
+        if len(piece) > _CHUNK:
+            for start in range(0, len(piece), _CHUNK):
+                yield piece[start : start + _CHUNK]
+        else:
+            held.append(piece)
+            size += len(piece)
+    if held:
+        yield b"".join(held)

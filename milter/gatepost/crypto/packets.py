@@ -17,10 +17,11 @@ _ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/="
 _BLANK = b" \t\r\n"
 _PIECE = 1 << 16  # octets
 _MAX_TAIL = 4096  # octets: the last line, and white space behind it
-_PKESK, _SKESK, _MARKER, _SEIPD, _OCB, _PADDING = 1, 3, 10, 18, 20, 21
-_SESSION_KEYS = frozenset({_PKESK, _SKESK})
+PKESK, SKESK = 1, 3
+_MARKER, _SEIPD, _OCB, _PADDING = 10, 18, 20, 21
+PROTECTED = frozenset({_SEIPD, _OCB})
+_SESSION_KEYS = frozenset({PKESK, SKESK})
 _IGNORED = frozenset({_MARKER, _PADDING})
-_PROTECTED = frozenset({_SEIPD, _OCB})
 _MAX_PACKETS = 5000
 
 
@@ -74,12 +75,13 @@ def is_encrypted_message(data: bytes) -> bool:
 
     Data in the old packet without integrity (tag 9) does not count: whoever can change it can make it leak.
     """
-    tags = [tag for tag in _tags(data) if tag not in _IGNORED]
-    return len(tags) > 1 and tags[-1] in _PROTECTED and all(tag in _SESSION_KEYS for tag in tags[:-1])
+    tags = [tag for tag, _ in walk(data) if tag not in _IGNORED]
+    return len(tags) > 1 and tags[-1] in PROTECTED and all(tag in _SESSION_KEYS for tag in tags[:-1])
 
 
-def _tags(data: bytes) -> Iterator[int]:
-    """Name the packets' tags in order; -1 where the data is no sequence of packets."""
+def walk(data: bytes) -> Iterator[tuple[int, tuple[memoryview, ...]]]:
+    """Give each packet's tag and its body, in pieces, in order; -1 where the data is no sequence of packets."""
+    view = memoryview(data)
     position = 0
     for _ in range(_MAX_PACKETS):
         if position == len(data):
@@ -88,32 +90,35 @@ def _tags(data: bytes) -> Iterator[int]:
         if not octet & 0x80:
             break
         new = bool(octet & 0x40)
-        end = _end(data, position + 1) if new else _old_end(data, position + 1, octet & 3)
-        if end < 0 or end > len(data):
+        spans = _spans(data, position + 1) if new else (_old_span(data, position + 1, octet & 3),)
+        if not spans or spans[-1][1] > len(data):
             break
-        yield octet & 0x3F if new else (octet >> 2) & 0xF
-        position = end
-    yield -1
+        yield octet & 0x3F if new else (octet >> 2) & 0xF, tuple([view[start:end] for start, end in spans])
+        position = spans[-1][1]
+    yield -1, ()
 
 
-def _end(data: bytes, position: int) -> int:
-    """Find the end of a new-format packet (section 4.2.1), partial lengths included; -1 if cut off."""
+def _spans(data: bytes, position: int) -> tuple[tuple[int, int], ...]:
+    """Find the pieces of a new-format packet (section 4.2.1): one, or several of partial lengths; none if cut."""
+    spans: list[tuple[int, int]] = []
     while position < len(data):
         first = data[position]
         if first < 192:  # noqa: PLR2004 - section 4.2.1.1
-            return position + 1 + first
+            return (*spans, (position + 1, position + 1 + first))
         if first < 224:  # noqa: PLR2004 - section 4.2.1.2
             second = data[position + 1] if position + 1 < len(data) else 0
-            return position + 2 + ((first - 192) << 8) + second + 192
+            return (*spans, (position + 2, position + 2 + ((first - 192) << 8) + second + 192))
         if first == 255:  # noqa: PLR2004 - section 4.2.1.3
-            return position + 5 + int.from_bytes(data[position + 1 : position + 5], "big")
-        position += 1 + (1 << (first & 0x1F))
-    return -1
+            length = int.from_bytes(data[position + 1 : position + 5], "big")
+            return (*spans, (position + 5, position + 5 + length))
+        start, position = position + 1, position + 1 + (1 << (first & 0x1F))
+        spans.append((start, position))
+    return ()
 
 
-def _old_end(data: bytes, position: int, kind: int) -> int:
-    """Find the end of an old-format packet (section 4.2.2); an indeterminate length reaches to the end."""
+def _old_span(data: bytes, position: int, kind: int) -> tuple[int, int]:
+    """Find the body of an old-format packet (section 4.2.2); an indeterminate length reaches to the end."""
     if kind == 3:  # noqa: PLR2004 - section 4.2.2: indeterminate
-        return len(data)
+        return position, len(data)
     octets = 1 << kind
-    return position + octets + int.from_bytes(data[position : position + octets], "big")
+    return position + octets, position + octets + int.from_bytes(data[position : position + octets], "big")

@@ -22,8 +22,9 @@ from gatepost.message.field import Field
 
 MAX_CIPHERTEXT = 64 << 20  # octets; what is larger goes on as it came
 
+CMS_TYPES = frozenset({b"application/pkcs7-mime", b"application/x-pkcs7-mime"})
+
 _CONTENT = b"content-"
-_CMS = frozenset({b"application/pkcs7-mime", b"application/x-pkcs7-mime"})
 _PARTS = 2
 _MAX_HEADER = 1 << 20  # octets of a decrypted entity's header
 _MAX_PREAMBLE = 256  # octets: a note for old mail programs, no room for a letter
@@ -80,8 +81,8 @@ def enclose(armored: Body, directory: Path | None = None) -> tuple[bytes, Body]:
 def may_be_encrypted(fields: Iterable[Field], *, inline: bool) -> bool:
     """Tell from the header alone whether the body needs to be looked at; `inline`: armor as text counts too."""
     fields = tuple(fields)
-    media = _media(fields)
-    return media in _CMS or media == b"multipart/encrypted" or (inline and media == b"text/plain")
+    media = media_type(fields)
+    return media in CMS_TYPES or media == b"multipart/encrypted" or (inline and media == b"text/plain")
 
 
 def ciphertext(fields: Iterable[Field], body: Body, *, inline: bool) -> bytes | None:
@@ -94,14 +95,14 @@ def ciphertext(fields: Iterable[Field], body: Body, *, inline: bool) -> bytes | 
     fields = tuple(fields)
     if body.size > MAX_CIPHERTEXT:
         return None
-    media = _media(fields)
-    if media in _CMS:
-        found = _decoded(fields, body.read())
+    media = media_type(fields)
+    if media in CMS_TYPES:
+        found = decoded(fields, body.read())
         return found if found is not None and cms.is_enveloped(found) else None
     if media == b"multipart/encrypted":
         found = _encrypted_part(fields, body)
     elif inline and media == b"text/plain":
-        found = _decoded(fields, body.read())
+        found = decoded(fields, body.read())
     else:
         return None
     return found if found is not None and _is_message(found) else None
@@ -160,7 +161,8 @@ def _opened(data: bytes, *, more: bool) -> tuple[tuple[Field, ...], bytes]:
     return (fields if kinds else (*fields, _DEFAULT)), found[1]
 
 
-def _media(fields: tuple[Field, ...]) -> bytes:
+def media_type(fields: tuple[Field, ...]) -> bytes:
+    """Give the media type in lower case, `text/plain` where there is none; empty where it is not well-formed."""
     if not any(field.key == b"content-type" for field in fields):
         return b"text/plain"
     found = mime.content_type(fields)
@@ -177,7 +179,7 @@ def _encrypted_part(fields: tuple[Field, ...], body: Body) -> bytes | None:
     if kind is None or kind.parameters.get(b"protocol", b"").lower() != b"application/pgp-encrypted":
         return None
     found = mime.split(body.read(), kind.parameters.get(b"boundary", b""), _PARTS)
-    if found is None or len(found.parts) != _PARTS or not _is_bare(found):
+    if found is None or len(found.parts) != _PARTS or not is_bare(found):
         return None
     parts = [*found.parts]
     del found
@@ -185,14 +187,15 @@ def _encrypted_part(fields: tuple[Field, ...], body: Body) -> bytes | None:
     control = mime.split_entity(parts.pop())
     if control is None or message is None or control[1].strip().lower() != b"version: 1":
         return None
-    return _decoded(*message)
+    return decoded(*message)
 
 
-def _is_bare(found: mime.Multipart) -> bool:
+def is_bare(found: mime.Multipart) -> bool:
+    """Tell whether nothing that a reader might see stands around the parts."""
     return len(found.preamble) <= _MAX_PREAMBLE and not found.epilogue.strip()
 
 
-def _decoded(fields: tuple[Field, ...], body: bytes) -> bytes | None:
+def decoded(fields: tuple[Field, ...], body: bytes) -> bytes | None:
     """Undo the transfer encoding: mail servers on the way may have put one on."""
     encoding = mime.transfer_encoding(fields)
     if encoding in {b"7bit", b"8bit", b"binary"}:

@@ -6,21 +6,20 @@ What is kept is the certificate in DER with the key in PKCS #8 behind it, withou
 """
 
 import re
+from contextlib import suppress
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
     PrivateFormat,
-    PublicFormat,
     load_pem_private_key,
     pkcs12,
 )
 
 from gatepost.crypto import guard
-from gatepost.crypto.content_key import PrivateKey
+from gatepost.crypto.private_key import Held
 from gatepost.crypto.x509 import parsed
 from gatepost.errors import CryptoError
 
@@ -38,17 +37,18 @@ class SmimeKeys:
         what is kept of the private half.
 
         Raises CryptoError where one of them is missing, they do not belong together, the passphrase does not open
-        them, or no mail can be encrypted to the certificate at any time. It may have expired: old mail is read.
+        them, or the certificate serves neither for opening mail nor for signing it, at any time. It may have
+        expired: old mail is read.
         """
         guard.check_size(data, guard.MAX_CERTIFICATE, "the private key")
         word = passphrase.encode() or None
         key, certificates = _of_pem(data, word) if _PEM in data else _of_pkcs12(data, word)
-        if not isinstance(key, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey):
-            raise CryptoError("the private key is neither RSA nor on an elliptic curve: no mail comes to it")
+        if not isinstance(key, Held):
+            raise CryptoError("the private key is neither RSA nor on an elliptic curve: it serves for no mail")
         certificate = _certificate_of(key, certificates)
         found = parsed(certificate)
-        if found.fault:
-            raise CryptoError(f"certificate {found.certificate.fingerprint}: {found.fault}")
+        if fault := found.fault or (found.encryption_fault and found.signature_fault):
+            raise CryptoError(f"certificate {found.certificate.fingerprint}: {fault}")
         return certificate, certificate + key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
 
 
@@ -84,12 +84,12 @@ def _of_pkcs12(data: bytes, passphrase: bytes | None) -> tuple[object, list[x509
     return found.key, [found.cert.certificate, *beside] if found.cert else beside
 
 
-def _certificate_of(key: PrivateKey, certificates: list[x509.Certificate]) -> bytes:
+def _certificate_of(key: Held, certificates: list[x509.Certificate]) -> bytes:
     """Find the certificate with the key's public half, in DER."""
-    public = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     for one in certificates:
-        if one.tbs_certificate_bytes.find(public) >= 0:
-            return one.public_bytes(Encoding.DER)
+        with suppress(ValueError, UnsupportedAlgorithm):  # another's, of a kind that is not known here
+            if one.public_key() == key.public_key():
+                return one.public_bytes(Encoding.DER)
     if certificates:
         raise CryptoError("no certificate in the file belongs to the private key")
     raise CryptoError("the private key comes without its certificate; give one file with both, PEM or PKCS #12")

@@ -1,5 +1,6 @@
 """
-The OpenPGP engine inside the process: Sequoia. The only module that imports pysequoia.
+The OpenPGP engine inside the process: Sequoia. `openpgp_signature` beside it is the other module that imports
+pysequoia.
 
 Sequoia encrypts to expired and to revoked certificates without a word, so every use goes through the guard.
 Which subkeys it encrypts to is not guessed but looked up in a trial message: Sequoia chose them by signatures
@@ -45,7 +46,7 @@ _VERSION_4 = 40  # hexadecimal digits of a fingerprint
 
 
 @dataclass(frozen=True, slots=True)
-class _Parsed:
+class Parsed:
     """
     A certificate in Sequoia's form, with what the guard needs to judge it at any time.
 
@@ -59,11 +60,13 @@ class _Parsed:
     fault: str = ""
 
     def refusal(self, now: datetime) -> str:
+        """Tell why mail must not be encrypted to it now; empty if it may."""
         if self.fault:
             return self.primary.fault(now) or self.fault
         return guard.refusal(self.primary, self.subkeys, now)
 
     def judged(self, now: datetime) -> Certificate:
+        """Describe it as it is now."""
         refusal = self.refusal(now)
         return replace(self.certificate, refusal=refusal) if refusal else self.certificate
 
@@ -77,7 +80,7 @@ class SequoiaEncryptor:
 
     def __init__(self, clock: Callable[[], datetime] = _now) -> None:
         self._clock = clock
-        self._parsed = lru_cache(maxsize=_REMEMBERED)(_parse)
+        self._parsed = lru_cache(maxsize=_REMEMBERED)(parse)
 
     def read(self, data: bytes) -> tuple[Certificate, ...]:
         """Read armored or binary certificates; raises CryptoError naming what is wrong and in which one."""
@@ -148,7 +151,8 @@ def _first_line(error: Exception) -> str:
     return str(error).partition("\n")[0]
 
 
-def _parse(data: bytes) -> tuple[_Parsed, ...]:
+def parse(data: bytes) -> tuple[Parsed, ...]:
+    """Read armored or binary certificates; raises CryptoError naming what is wrong and in which one."""
     guard.check_size(data, guard.MAX_KEYRING, "the key file")
     try:
         certs = pysequoia.Cert.split_bytes(data)
@@ -159,7 +163,7 @@ def _parse(data: bytes) -> tuple[_Parsed, ...]:
     return tuple(_parse_one(cert) for cert in certs)
 
 
-def _parse_one(cert: pysequoia.Cert) -> _Parsed:
+def _parse_one(cert: pysequoia.Cert) -> Parsed:
     fingerprint = cert.fingerprint.upper()
     if cert.has_secret_keys:
         raise CryptoError(f"key {fingerprint}{guard.PRIVATE}")
@@ -184,7 +188,7 @@ def _parse_one(cert: pysequoia.Cert) -> _Parsed:
         expires=guard.usable_until(primary, keys[1:]),
         refusal="",
     )
-    return _Parsed(cert, certificate, primary, tuple(keys[1:]), fault)
+    return Parsed(cert, certificate, primary, tuple(keys[1:]), fault)
 
 
 def _bare_user_ids(data: bytes) -> tuple[str, ...]:

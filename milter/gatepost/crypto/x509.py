@@ -1,5 +1,5 @@
 """
-X.509 certificates of correspondents: read, and judged whether mail may be encrypted to them.
+X.509 certificates of correspondents: read, and judged whether mail may be encrypted to them, or signed by them.
 
 What a certificate says of itself is held against RFC 8550 (S/MIME certificates) and RFC 5280. Whoever imports one
 vouches for whom it is: no authority is asked, and no revocation list.
@@ -18,7 +18,7 @@ from typing import TypeVar
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa, x25519
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -29,13 +29,14 @@ from gatepost.crypto.guard import Component
 from gatepost.errors import CryptoError
 
 Extension = TypeVar("Extension", bound=x509.ExtensionType)
-PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey
+PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey | x25519.X25519PublicKey | ed25519.Ed25519PublicKey
 CURVES = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
 
 _REMEMBERED = 1024
 _PEM = b"-----BEGIN CERTIFICATE-----"
 _PKCS7 = b"-----BEGIN PKCS7-----"
 _CAPABILITIES = x509.ObjectIdentifier("1.2.840.113549.1.9.15")
+_PSS = x509.ObjectIdentifier("1.2.840.113549.1.1.10")
 _FOR_MAIL = {ExtendedKeyUsageOID.EMAIL_PROTECTION, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE}
 _UNREADABLE = (
     ValueError,
@@ -50,11 +51,14 @@ _VERSION_TAG, _OID_TAG = 0xA0, 0x06
 @dataclass(frozen=True, slots=True)
 class Parsed:
     """
-    A certificate with what encrypting to it needs.
+    A certificate with what encrypting to it, and verifying by it, needs.
 
-    `issuer` and `serial` stand as in the certificate, in DER; `key_identifier` is what some name it by;
-    `capabilities` are the algorithms that it announces
-    (RFC 4262), as OIDs in DER. `fault` is why it serves for no mail, at any time.
+    `key` is None where its kind is not known here; `pss_only` tells that it is RSA for RSASSA-PSS alone (RFC 4055
+    section 1.2). `issuer` and `serial` stand as in the certificate, in DER; `key_identifier` is what some name it
+    by; `capabilities` are the algorithms that it announces (RFC 4262), as OIDs in DER.
+
+    `fault` is why it serves for no mail, at any time; `encryption_fault` why it is never encrypted to, and
+    `signature_fault` why it never signs, with that fault or one of their own. Empty if there is none.
     """
 
     certificate: Certificate
@@ -65,10 +69,13 @@ class Parsed:
     capabilities: frozenset[bytes]
     component: Component
     fault: str
+    encryption_fault: str
+    signature_fault: str
+    pss_only: bool = False
 
     def refusal(self, now: datetime) -> str:
         """Tell why mail must not be encrypted to it now; empty if it may."""
-        return self.component.fault(now) or self.fault
+        return self.component.fault(now) or self.encryption_fault
 
 
 class X509Reader:
@@ -117,7 +124,9 @@ warnings.filterwarnings("ignore", category=CryptographyDeprecationWarning, modul
 def _parsed(found: x509.Certificate, data: bytes, issuer: bytes, serial: bytes) -> Parsed:
     fingerprint = found.fingerprint(hashes.SHA256()).hex().upper()
     addresses = tuple(dict.fromkeys(filter(None, map(guard.normal_address, _addresses(found)))))
+    pss_only = found.public_key_algorithm_oid == _PSS
     key, algorithm, bits = _key(found)
+    fault = next(_faults(found, key, algorithm), "")
     starts, ends = found.not_valid_before_utc, found.not_valid_after_utc
     return Parsed(
         certificate=Certificate(
@@ -136,7 +145,10 @@ def _parsed(found: x509.Certificate, data: bytes, issuer: bytes, serial: bytes) 
         key_identifier=_key_identifier(found, key),
         capabilities=_capabilities(found),
         component=Component(fingerprint, algorithm, bits, starts, ends, revoked=False, encrypts=True),
-        fault=next(_faults(found, key, algorithm), ""),
+        fault=fault,
+        encryption_fault=fault or _encryption_fault(found, key, pss_only=pss_only),
+        signature_fault=fault or _signature_fault(found, key),
+        pss_only=pss_only,
     )
 
 
@@ -178,7 +190,7 @@ def _addresses(found: x509.Certificate) -> Iterator[str]:
 
 
 def _key(found: x509.Certificate) -> tuple[PublicKey | None, str, int]:
-    """Give the key, if mail can be encrypted to its kind; the name of its kind; and the bits of RSA."""
+    """Give the key, if its kind is known here; the name of its kind; and the bits of RSA."""
     try:
         key = found.public_key()
     except (ValueError, UnsupportedAlgorithm):
@@ -187,7 +199,8 @@ def _key(found: x509.Certificate) -> tuple[PublicKey | None, str, int]:
         return key, "RSA", key.key_size
     if isinstance(key, ec.EllipticCurvePublicKey):
         return (key if isinstance(key.curve, CURVES) else None), f"EC {key.curve.name}", 0
-    return None, type(key).__name__.removesuffix("PublicKey").lstrip("_"), 0
+    kind = type(key).__name__.removesuffix("PublicKey").lstrip("_")
+    return (key if isinstance(key, x25519.X25519PublicKey | ed25519.Ed25519PublicKey) else None), kind, 0
 
 
 def _key_identifier(found: x509.Certificate, key: PublicKey | None) -> bytes:
@@ -199,7 +212,7 @@ def _key_identifier(found: x509.Certificate, key: PublicKey | None) -> bytes:
 
 
 def _faults(found: x509.Certificate, key: PublicKey | None, algorithm: str) -> Iterator[str]:
-    """Tell why no mail may be encrypted to it, at any time."""
+    """Tell why it serves for no mail, at any time."""
     constraints = _extension(found, x509.BasicConstraints)
     if constraints is not None and constraints.ca:
         yield f"{_AUTHORITY}, and no correspondent's"
@@ -209,13 +222,34 @@ def _faults(found: x509.Certificate, key: PublicKey | None, algorithm: str) -> I
         if one.critical and isinstance(one.value, x509.UnrecognizedExtension):
             yield f"its extension {one.oid.dotted_string} is critical and not known here"
     if key is None:
-        yield f"its key is of the kind {algorithm}; RSA and the curves P-256, P-384 and P-521 can be encrypted to"
-    usage, transports = _extension(found, x509.KeyUsage), isinstance(key, rsa.RSAPublicKey)
-    if usage is not None and not (usage.key_encipherment if transports else usage.key_agreement):
-        yield "its key usage does not allow to encrypt to it (it is for signatures)"
+        yield (
+            f"its key is of the kind {algorithm}; RSA, the curves P-256, P-384 and P-521, X25519 and Ed25519 are"
+            " known"
+        )
     purposes = _extension(found, x509.ExtendedKeyUsage)
     if purposes is not None and _FOR_MAIL.isdisjoint(purposes):
         yield "its extended key usage does not name e-mail"
+
+
+def _encryption_fault(found: x509.Certificate, key: PublicKey | None, *, pss_only: bool) -> str:
+    """Tell why its kind or its key usage does not let it be encrypted to (RFC 8550 section 4.4.2)."""
+    if isinstance(key, ed25519.Ed25519PublicKey) or pss_only:
+        return f"its key is of the kind {'RSASSA-PSS' if pss_only else 'Ed25519'}, which only signs"
+    usage = _extension(found, x509.KeyUsage)
+    transports = isinstance(key, rsa.RSAPublicKey)
+    if usage is not None and not (usage.key_encipherment if transports else usage.key_agreement):
+        return "its key usage does not allow to encrypt to it (it is for signatures)"
+    return ""
+
+
+def _signature_fault(found: x509.Certificate, key: PublicKey | None) -> str:
+    """Tell why its kind or its key usage does not let it sign."""
+    if isinstance(key, x25519.X25519PublicKey):
+        return "its key is of the kind X25519, which does not sign"
+    usage = _extension(found, x509.KeyUsage)
+    if usage is not None and not (usage.digital_signature or usage.content_commitment):
+        return "its key usage does not allow it to sign (it is for encryption)"
+    return ""
 
 
 def _extension(found: x509.Certificate, kind: type[Extension]) -> Extension | None:

@@ -152,6 +152,39 @@ thread = Table(
     comment="messages of conversations that were protected",
 )
 
+exchange = Table(
+    "exchange",
+    metadata,
+    Column(
+        "digest", LargeBinary(32), primary_key=True, nullable=False,
+        comment="SHA-256 of a key-exchange packet's own data, or of the encrypted content",
+    ),
+    Column(
+        "author", LargeBinary(32), nullable=False,
+        comment="SHA-256 of who first brought it: the address in From, and Reply-To",
+    ),
+    Column("at", Moment, nullable=False, comment="UTC"),
+    CheckConstraint("length(digest) = 32 AND length(author) = 32", name="digests_are_sha256"),
+    sqlite_with_rowid=False,
+    comment="encrypted messages that came in; the same under another author is a replay",
+)  # fmt: skip
+
+addressee = Table(
+    "addressee",
+    metadata,
+    Column(
+        "digest", LargeBinary(32), primary_key=True, nullable=False,
+        comment="SHA-256 of the encrypted content, as in table exchange",
+    ),
+    Column("author", LargeBinary(32), primary_key=True, nullable=False, comment="as in table exchange"),
+    Column(
+        "recipient", LargeBinary(32), primary_key=True, nullable=False,
+        comment="SHA-256 of the address, lower case",
+    ),
+    sqlite_with_rowid=False,
+    comment="for whom encrypted messages came in",
+)  # fmt: skip
+
 event = Table(
     "event",
     metadata,

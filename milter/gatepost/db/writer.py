@@ -18,15 +18,16 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Insert
+from sqlalchemy import Insert, Table
 from sqlalchemy.dialects import postgresql, sqlite
 
 from gatepost.db.direct import Batch, DirectWriter
 from gatepost.db.engine import Database
 from gatepost.db.events import EventRows
 from gatepost.db.statement import Statement
-from gatepost.db.tables import thread
+from gatepost.db.tables import addressee, exchange, thread
 from gatepost.directory.event import Event, Record
+from gatepost.directory.exchange import AddresseeRow, ExchangeRow
 from gatepost.directory.thread import ThreadRow
 from gatepost.errors import DirectoryError, StorageError, cause
 from gatepost.log import logger
@@ -38,7 +39,8 @@ MOST_EVENTS = 20_000
 MOST_WAITING = 2_000
 _RETRY_SECONDS = 1.0
 
-_THREAD_COLUMNS = [column.name for column in thread.columns]
+Row = ThreadRow | ExchangeRow | AddresseeRow
+_TABLES: dict[type[Row], Table] = {ThreadRow: thread, ExchangeRow: exchange, AddresseeRow: addressee}
 
 
 class _Job:
@@ -46,7 +48,7 @@ class _Job:
 
     __slots__ = ("_done", "error", "rows")
 
-    def __init__(self, rows: Sequence[ThreadRow]) -> None:
+    def __init__(self, rows: Sequence[Row]) -> None:
         self.rows = rows
         self.error: Exception | None = None
         self._done = threading.Lock()
@@ -66,13 +68,16 @@ class _Job:
 
 
 class Writer:
-    """Writes thread rows and events. Thread-safe; one per process."""
+    """Writes rows of threads and exchanges, and events. Thread-safe; one per process."""
 
     def __init__(self, database: Database, host: str) -> None:
         """Take the host whose chain the events continue."""
         self._direct = DirectWriter(database)
         dialect = database.writer.dialect
-        self._insert_thread = Statement(_insert_ignoring_known(database), dialect, _THREAD_COLUMNS)
+        self._inserts = {
+            kind: Statement(_insert_ignoring_known(database, table), dialect, [one.name for one in table.columns])
+            for kind, table in _TABLES.items()
+        }
         self._event_rows = EventRows(database, host)
         self._wake = threading.Condition()
         self._jobs: list[_Job] = []
@@ -85,7 +90,7 @@ class Writer:
         self._thread = threading.Thread(target=self._run, name="database writer", daemon=True)
         self._thread.start()
 
-    def commit(self, rows: Sequence[ThreadRow]) -> None:
+    def commit(self, rows: Sequence[Row]) -> None:
         """Write rows, wait until they are on disk; one that is there already is as good. Raises StorageError."""
         job = _Job(rows)
         with self._wake:
@@ -159,7 +164,7 @@ class Writer:
 
     def _commit(self, jobs: Sequence[_Job]) -> None:
         try:
-            self._write_threads([row for job in jobs for row in job.rows])
+            self._write_rows([row for job in jobs for row in job.rows])
         except StorageError as error:
             for job in jobs:
                 job.finish(error)
@@ -172,9 +177,9 @@ class Writer:
     def _commit_singly(self, jobs: Sequence[_Job]) -> None:
         for job in jobs:
             try:
-                self._write_threads(job.rows)
+                self._write_rows(job.rows)
             except Exception as error:  # noqa: BLE001 - the waiting message is told, whatever it was
-                job.finish(StorageError(f"the database refuses a thread row: {error}"))
+                job.finish(StorageError(f"the database refuses a row: {error}"))
             else:
                 job.finish()
 
@@ -203,9 +208,14 @@ class Writer:
             except Exception as error:  # noqa: BLE001 - one event must not stop the others
                 logger.error("an event was lost", queue_id=one.queue_id, cause=cause(error))
 
-    def _write_threads(self, rows: Iterable[ThreadRow]) -> None:
+    def _write_rows(self, rows: Iterable[Row]) -> None:
         now = datetime.now(UTC)
-        self._direct.write([_batch(self._insert_thread, [_thread_columns(row, now) for row in rows])])
+        groups: dict[type[Row], list[dict[str, Any]]] = {kind: [] for kind in _TABLES}
+        for row in rows:
+            groups[type(row)].append(_columns(row, now))
+        # In the order of their digests two hosts wait for each other, instead of each for the other.
+        groups[ExchangeRow].sort(key=lambda columns: columns["digest"])
+        self._direct.write([_batch(self._inserts[kind], group) for kind, group in groups.items()])
 
     def _write_events(self, events: Sequence[Event]) -> None:
         batch = self._event_rows.batch(events)
@@ -225,17 +235,12 @@ def _batch(statement: Statement, rows: Iterable[dict[str, Any]]) -> Batch:
     return statement.sql, [statement.parameters(row) for row in rows]
 
 
-def _insert_ignoring_known(database: Database) -> Insert:
+def _insert_ignoring_known(database: Database, table: Table) -> Insert:
     if database.is_sqlite:
-        return sqlite.insert(thread).on_conflict_do_nothing()
-    return postgresql.insert(thread).on_conflict_do_nothing()
+        return sqlite.insert(table).on_conflict_do_nothing()
+    return postgresql.insert(table).on_conflict_do_nothing()
 
 
-def _thread_columns(row: ThreadRow, now: datetime) -> dict[str, Any]:
-    return {
-        "message_id": row.message_id,
-        "inside": row.inside,
-        "outside": row.outside,
-        "cause": row.cause,
-        "at": now,
-    }
+def _columns(row: Row, now: datetime) -> dict[str, Any]:
+    """Give a row's values by column; what it does not say itself is when it is written."""
+    return {column.name: getattr(row, column.name, now) for column in _TABLES[type(row)].columns}

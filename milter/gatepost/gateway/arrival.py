@@ -1,28 +1,20 @@
 """
-Mail that comes in: opened where its outermost entity is encrypted and a key of the recipient's fits.
+Mail that comes in: the forms in which the inside recipients get it, and what each is told about it.
 
-Only the outermost entity is ever opened, whole; where nothing proves its content, that is made harmless first. A
-recipient gets what the keys of this recipient or of the recipient's domain open, and no one else's. What cannot be
-opened arrives as it came.
+What cannot be opened arrives as it came, and so does what another author brought first. Fields and marks that only
+this gateway writes are taken out of all mail.
 """
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from pathlib import Path
 
-from gatepost.crypto import pgpmime
-from gatepost.crypto.harmless import harmless
-from gatepost.crypto.openpgp import Opened, Opener
 from gatepost.decision.inbound import Inbound
-from gatepost.directory.key import Keys
 from gatepost.gateway import own_fields
 from gatepost.gateway.budget import Budget
+from gatepost.gateway.opening import Content, Opening
 from gatepost.gateway.protection import replaced_content
 from gatepost.gateway.result import Result
-from gatepost.gateway.room import Room
-from gatepost.message import address, subject
-from gatepost.message.author import author
-from gatepost.message.body import Body, Spool
+from gatepost.message import subject, warning
 from gatepost.message.edit import Edit, Form
 from gatepost.message.field import Field
 from gatepost.message.transaction import Recipient, Transaction
@@ -41,138 +33,59 @@ class Arrival:
 
 
 class Arrivals:
-    """Opens incoming mail and builds its forms."""
+    """Has incoming mail opened and builds its forms."""
 
-    def __init__(
-        self,
-        *,
-        authserv_id: str,
-        opener: Opener,
-        keys: Keys,
-        in_thread: InThread,
-        inline: bool,
-        directory: Path | None = None,
-    ) -> None:
-        """Take, beside its neighbours, the directory in which large bodies are spooled."""
+    def __init__(self, *, authserv_id: str, opening: Opening, in_thread: InThread, warn: bool) -> None:
+        """Take, beside its neighbours, whether the Subject warns of opened mail that is unauthenticated."""
         self._authserv_id = authserv_id
-        self._opener = opener
-        self._keys = keys
+        self._opening = opening
         self._in_thread = in_thread
-        self._inline = inline
-        self._directory = directory
-        self._room = Room()
+        self._warn = warn
 
     def concerns(self, fields: Iterable[Field]) -> bool:
-        """Tell from the header whether the body could be encrypted."""
-        return pgpmime.may_be_encrypted(fields, inline=self._inline)
+        """Tell from the header whether the body must be looked at."""
+        return self._opening.concerns(fields)
+
+    def is_encrypted(self, transaction: Transaction, budget: Budget) -> bool:
+        """Tell whether the message is truly encrypted already: its packets are read, not its label."""
+        return self._opening.is_encrypted(transaction.fields, transaction.body, budget)
+
+    def remember(self, transaction: Transaction, recipients: tuple[Recipient, ...], budget: Budget) -> None:
+        """Remember what is held, if it is encrypted: whoever captured it is not the first. Raises StorageError."""
+        if self.concerns(transaction.fields):
+            self._opening.remember((transaction.fields, transaction.body), recipients, budget)
 
     def forms(
         self, transaction: Transaction, recipients: tuple[Recipient, ...], inbound: Inbound, budget: Budget
     ) -> tuple[Arrival, ...]:
-        """Build the forms for the inside recipients, those who share one together; raises WorkerError."""
+        """
+        Build the forms for the inside recipients, those who share one together.
+
+        Raises WorkerError, StorageError.
+        """
         came = Result(came=inbound.came, flags=("unprotected",) if inbound.unmet else ())
-        common = self._common_edits(transaction.fields)
-        ciphertext = self._ciphertext(transaction, budget)
-        if ciphertext is None:
-            return (self._closed(recipients, common, came),)
-        sender = author(transaction.fields)
-        opened: dict[Opened, list[Recipient]] = {}
-        closed = []
-        for recipient in recipients:
-            budget.tick()
-            found = self._opener.open(
-                ciphertext,
-                recipient.alias or recipient.address,
-                sender,
-                seconds=budget.left(),
-                on_wait=budget.tick,
-            )
-            if found is None:
-                closed.append(recipient)
-            else:
-                opened.setdefault(found, []).append(recipient)
-        forms = []
-        for found, group in opened.items():
-            entity = self._entity(found, budget)
-            if entity is None:
-                closed += group
-            else:
-                result = self._result(found, came, sender)
-                forms.append(self._opened(tuple(group), common, entity, result, transaction.fields))
-        if closed:
-            result = replace(came, flags=(*came.flags, "undecryptable"))
-            forms.append(self._closed(tuple(closed), common, result))
-        return tuple(forms)
+        entity = transaction.fields, transaction.body
+        contents = self._opening.contents(entity, recipients, budget)
+        return tuple([self._arrival(transaction.fields, one, came) for one in contents])
 
-    def _ciphertext(self, transaction: Transaction, budget: Budget) -> Body | None:
-        body = transaction.body
-        with self._room.to_read(body, budget):
-            found = pgpmime.ciphertext(transaction.fields, body, inline=self._inline)
-            if found is None:
-                return None
-            spool = Spool(self._directory)
-            spool.write(found)
-            return spool
+    def _arrival(self, fields: tuple[Field, ...], content: Content, came: Result) -> Arrival:
+        result = replace(
+            came,
+            decrypted=content.decrypted,
+            signature=content.signature,
+            flags=(*came.flags, *content.flags),
+        )
+        edits = (*self._common_edits(fields, result), *result.fields(self._authserv_id))
+        if content.entity is None:
+            return Arrival(content.recipients, Form(edits), result)
+        described, body = content.entity
+        return Arrival(content.recipients, Form((*edits, *replaced_content(fields, described)), body), result)
 
-    def is_encrypted(self, transaction: Transaction, budget: Budget) -> bool:
-        """Tell whether the message is truly encrypted already: its packets are read, not its label."""
-        with self._room.to_read(transaction.body, budget):
-            return pgpmime.is_encrypted(transaction.fields, transaction.body)
-
-    def _common_edits(self, fields: tuple[Field, ...]) -> tuple[Edit, ...]:
-        """Take out forged fields, and the mark unless the mail belongs to a protected thread."""
+    def _common_edits(self, fields: tuple[Field, ...], result: Result) -> tuple[Edit, ...]:
+        """Take out forged fields, and the mark unless the mail belongs to a protected thread; warn where due."""
         forged = own_fields.removed(fields, self._authserv_id.lower().encode("ascii"), for_outsiders=False)
         unmarked = subject.unmark_edits(fields)
-        return forged if unmarked and self._in_thread(fields) else (*forged, *unmarked)
-
-    def _closed(self, recipients: tuple[Recipient, ...], common: tuple[Edit, ...], result: Result) -> Arrival:
-        return Arrival(recipients, Form((*common, *result.fields(self._authserv_id))), result)
-
-    def _entity(self, opened: Opened, budget: Budget) -> tuple[tuple[Field, ...], Body] | None:
-        """Give what was opened, harmless where nothing proves it; None where it cannot be made so."""
-        if opened.intact:
-            return pgpmime.open_entity(opened.plaintext, self._directory)
-
-        with self._room.to_read(opened.plaintext, budget):
-            found = harmless(opened.plaintext)
-            if found is None:
-                return None
-            body = Spool(self._directory)
-            body.write(found[1])
-            return found[0], body
-
-    def _opened(
-        self,
-        recipients: tuple[Recipient, ...],
-        common: tuple[Edit, ...],
-        entity: tuple[tuple[Field, ...], Body],
-        result: Result,
-        fields: tuple[Field, ...],
-    ) -> Arrival:
-        content, body = entity
-        edits = (*common, *result.fields(self._authserv_id), *replaced_content(fields, content))
-        return Arrival(recipients, Form(edits, body), result)
-
-    def _result(self, opened: Opened, came: Result, sender: str) -> Result:
-        status = opened.verification.status
-        if status != "pass":
-            neutralised = () if opened.intact else ("neutralised",)
-            flags = (*came.flags, "unauthenticated", *neutralised)
-            return replace(came, decrypted=opened.kind, signed=status, flags=flags)
-        fingerprint = opened.verification.fingerprint
-        signer = next(
-            (
-                key
-                for key in self._keys.find(address.parse(sender.encode()), opened.kind)
-                if key.fingerprint == fingerprint
-            ),
-            None,
-        )
-        return replace(
-            came,
-            decrypted=opened.kind,
-            signed="pass",
-            by=sender,
-            key=fingerprint,
-            trust=signer.trust.name.lower() if signer else "",
-        )
+        unmark = bool(unmarked) and not self._in_thread(fields)
+        if self._warn and "unauthenticated" in result.flags:
+            return (*forged, *warning.warn_edits(fields, unmark=unmark))
+        return (*forged, *unmarked) if unmark else forged

@@ -31,9 +31,10 @@ from gatepost.gateway.report import Returned, is_report
 from gatepost.gateway.resume import Rungs, rest_of
 from gatepost.gateway.survey import Survey, Surveyor
 from gatepost.gateway.verdict import Reject, TempFail, Verdict
-from gatepost.message import address
+from gatepost.message import address, warning
 from gatepost.message.address import Address
 from gatepost.message.direction import Direction, Site
+from gatepost.message.edit import apply
 from gatepost.message.transaction import Recipient, Transaction
 
 _PATIENCE = 90.0  # seconds to decide where nobody waits
@@ -225,6 +226,8 @@ class Gateway:
         built: list[Outgoing] = []
         for copy in plan.copies:
             if copy.treatment is Treatment.QUARANTINE:
+                if not inside:
+                    self._arrivals.remember(transaction, copy.recipients, budget)
                 continue
             if inside:
                 built.append(self._departing(transaction, copy, returned, budget))
@@ -235,9 +238,12 @@ class Gateway:
     def _departing(
         self, transaction: Transaction, copy: Copy, returned: Returned | None, budget: Budget
     ) -> Outgoing:
-        form = self._protection.form(
-            transaction, copy, budget, for_outsiders=not all(map(self._site.is_ours, copy.recipients))
-        )
+        for_outsiders = not all(map(self._site.is_ours, copy.recipients))
+        unwarned = warning.unwarn_edits(transaction.fields) if for_outsiders else ()
+        shown = replace(transaction, fields=apply(transaction.fields, unwarned)) if unwarned else transaction
+        form = self._protection.form(shown, copy, budget, for_outsiders=for_outsiders)
+        if unwarned:
+            form = replace(form, edits=(*unwarned, *form.edits))  # of two for one field the later one counts
         if copy.treatment is Treatment.PASS and returned is not None:
             form = replace(form, body=returned.cut)
         return Outgoing(copy.recipients, form, in_place=copy.in_place, tls_route=copy.treatment is Treatment.TLS)

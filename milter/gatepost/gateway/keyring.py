@@ -45,6 +45,13 @@ class PrivateReader(Protocol):
         """Read one private key, taking its passphrase off; gives its public and its private half."""
 
 
+class TokenReader(Protocol):
+    """Reads private keys that stay on a token (PKCS #11). Raises CryptoError, WorkerError."""
+
+    def read_private(self, certificate: bytes, uri: str) -> bytes:
+        """Find the key of a certificate (DER) by its URI (RFC 7512); gives what is kept of it."""
+
+
 class Maker(PrivateReader, Protocol):
     """Makes private keys too. Raises CryptoError, WorkerError."""
 
@@ -62,17 +69,19 @@ class Keyring:
         reader: Reader,
         maker: Maker,
         smime: PrivateReader,
+        tokens: Callable[[], TokenReader],
         public: Callable[[], bytes],
         site: Site,
     ) -> None:
         """
-        Take what makes OpenPGP keys, what reads private keys of S/MIME, the way to the public half of the secret
-        `keys`, for sealing private keys, and what is ours.
+        Take what makes OpenPGP keys, what reads private keys of S/MIME, the way to those on tokens, the way to the
+        public half of the secret `keys`, for sealing private keys, and what is ours.
         """
         self._table = table
         self._reader = reader
         self._maker = maker
         self._smime = smime
+        self._tokens = tokens
         self._public = public
         self._site = site
 
@@ -103,6 +112,14 @@ class Keyring:
         """Store one private key of ours from a file, sealed; one of S/MIME with its certificate."""
         reader = self._smime if is_x509(data) else self._maker
         return self._seal(*reader.read_private(data, passphrase), owner, f"file {name}")
+
+    def add_on_token(self, name: str, data: bytes, owner: str, uri: str) -> tuple[Key, ...]:
+        """Store a certificate of ours from a file, whose private key stays on a token; where it is, is sealed."""
+        found = self._reader.read(data)
+        if len(found) != 1 or found[0].kind != "smime":
+            raise DirectoryError(f"file {name} must hold one certificate (X.509): that of the key on the token")
+        private = self._tokens().read_private(found[0].data, uri)
+        return self._seal(found[0].data, private, owner, uri)
 
     def generate(self, owner: str, days: int) -> tuple[Key, ...]:
         """Make a key for one of our addresses or domains, valid for so many days."""

@@ -6,13 +6,16 @@ a second From field must never lend a signature to somebody else.
 """
 
 import re
+import unicodedata
 from collections.abc import Iterable
 
+from gatepost.message import encoded_word
 from gatepost.message.field import Field, named, unfold
 
-_NAME = rb'(?:"(?:[^"\\]|\\.)*"|[^<>"@])*'
-_SPEC = rb"([^\s<>@\",;:()\\\[\]]+@[^\s<>@\",;:()\\\[\]]+)"
+_NAME = rb'((?:"(?:[^"\\]|\\.)*"|[^<>"@,;:])*)'
+_SPEC = rb"([^\x00-\x20\x7f<>@\",;:()\\\[\]]+@[^\x00-\x20\x7f<>@\",;:()\\\[\]]+)"
 _AUTHOR = re.compile(rb"\s*(?:" + _NAME + rb"<\s*" + _SPEC + rb"\s*>|" + _SPEC + rb")\s*")
+_QUOTING = re.compile(r"[\"'\\<>()\s]")
 _LONGEST = 2000  # octets of a From field that are worth reading
 
 
@@ -24,5 +27,12 @@ def author(fields: Iterable[Field]) -> str:
     match = _AUTHOR.fullmatch(unfold(found[0].value))
     if match is None:
         return ""
-    local, _, domain = (match[1] or match[2]).decode("utf-8", "replace").rpartition("@")
-    return f"{local}@{domain.lower()}"
+    local, _, domain = (match[2] or match[3]).decode("utf-8", "replace").rpartition("@")
+    address = f"{local}@{domain.lower()}"
+    return address if _is_honest(match[1] or b"", address) else ""
+
+
+def _is_honest(name: bytes, address: str) -> bool:
+    """Tell whether a display name, as people see it, shows no other address than the true one."""
+    shown = unicodedata.normalize("NFKC", encoded_word.decode(name.decode("utf-8", "replace")))
+    return "@" not in shown or _QUOTING.sub("", shown).lower() == address.lower()

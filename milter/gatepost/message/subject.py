@@ -11,7 +11,7 @@ Finding and rewriting take time linear in the length of the subject, whatever a 
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -176,8 +176,12 @@ def marked(value: bytes, tags: Tags) -> bytes:
 
 def unmarked(value: bytes) -> bytes:
     """Give the raw field value without any mark; the value itself where there is none."""
+    return cleared(value, _with_mark(Tags((), ())))
+
+
+def cleared(value: bytes, tags: Tags) -> bytes:
+    """Give the raw field value without any of the tags; the value itself where there is none."""
     text = _clean(value).decode("ascii") if _is_plain(value) else decode(value)
-    tags = _with_mark(Tags((), ()))
     if not tags_in(text, tags):
         return value
     for _ in range(_PASSES):
@@ -260,8 +264,13 @@ def mark_edits(fields: Iterable[Field], tags: Tags) -> tuple[Edit, ...]:
 
 def unmark_edits(fields: Iterable[Field]) -> tuple[Edit, ...]:
     """Take the mark out of every Subject field."""
+    return changed(fields, unmarked)
+
+
+def changed(fields: Iterable[Field], new: Callable[[bytes], bytes]) -> tuple[Edit, ...]:
+    """Put into every Subject field what its raw value is to become."""
     values = [field.value for field in fields if is_subject(field)]
-    return tuple(_changes(values, [unmarked(value) for value in values]))
+    return tuple(_changes(values, map(new, values)))
 
 
 def _changes(old: Iterable[bytes], new: Iterable[bytes]) -> list[Change]:

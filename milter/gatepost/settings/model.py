@@ -49,6 +49,8 @@ class Gateway(Section):
     """The identity in Gatepost-Result and Authentication-Results; default: "gatepost." and the hostname."""
     trusted_authserv_ids: tuple[kinds.AuthservId, ...] = ()
     """Filters before us whose SPF, DKIM and DMARC results are believed."""
+    show_unauthenticated: bool = True
+    """Whether mail that was decrypted and is not signed by its author says so at the beginning of its Subject."""
     aliases: Literal["resolve", "expanded", "none", "unsafe_ignore"] = "resolve"
     """How inside recipients are followed through Postfix's alias maps; "expanded": Postfix has done it before."""
     behind_inside: kinds.HostPort = "127.0.0.1:10029"
@@ -117,6 +119,8 @@ class Keys(Section):
     """Directory of the key worker alone: there it notes how far it has stamped the record of events."""
     milter_user: str = "gatepost"
     """The user that the milter runs as, who may have mail opened; a name that this host lacks admits nobody."""
+    pkcs11_module: str = ""
+    """A PKCS #11 module (shared library) with tokens that hold keys of ours for S/MIME; empty: none."""
 
 
 class OpenPGP(Section):

@@ -6,7 +6,8 @@ Rules:
     the worker looks the keys up itself.
   * Who may ask what is decided by the caller's user (SO_PEERCRED), never by what the caller says.
   * OpenPGP or CMS: which one a message is shows in its first octet.
-  * What cannot be decrypted gets one answer, whatever the reason: nobody learns from the difference.
+  * What cannot be decrypted gets one answer, whatever the reason: nobody learns from the difference. Where a key
+    could not be asked at all (a token is gone), and no other opens the message, that is an error, for a later try.
   * Private halves are unsealed for one operation; nothing of a message is kept or logged.
 
 Requests are frames (`workers.frames`); the head's `op` is `ping`, `open` (files: the encrypted message, and an
@@ -119,6 +120,7 @@ class KeyHolder:
         encrypted.seek(0)
         kind = "smime" if encrypted.read(1) == _DER else "openpgp"
         signers = self._signers(sender, kind)
+        fault: WorkerError | None = None
         for key, sealed in self._own.sealed(recipient, kind):
             try:
                 private = seal.unwrap(self._keys_private, sealed, private_context(key.fingerprint))
@@ -126,10 +128,15 @@ class KeyHolder:
                     done = self._decryptors[kind].decrypt(encrypted, opened, private, signers, most=most)
             except CryptoError:
                 continue
+            except WorkerError as error:  # another key may open it
+                fault = error
+                continue
             found = {"status": done.verification.status, "fingerprint": done.verification.fingerprint}
             what = {"kind": kind, "intact": done.intact}
             answer = {"verification": found, "digest": done.digest.hex(), "key": key.fingerprint}
             return {"status": "ok", **what, **answer}, b""
+        if fault is not None:
+            raise fault
         return {"status": "undecryptable"}, b""
 
     def _signers(self, sender: str, kind: str) -> list[bytes]:

@@ -1,5 +1,6 @@
 """
-The encryption pool: large messages are encrypted in processes of their own, so that the milter's threads go on.
+The encryption pool: large messages are encrypted, and their signatures verified, in processes of their own, so
+that the milter's threads go on.
 
 A message goes in and comes out through unlinked files that the worker opens by their number under /proc: memory
 stays bounded, and nothing is left behind however a process ends. Small messages are encrypted on the spot, where
@@ -13,7 +14,9 @@ from functools import cache
 from pathlib import Path
 from typing import IO
 
+from gatepost.crypto import openpgp_signature
 from gatepost.crypto.openpgp import Encryptor
+from gatepost.crypto.signature import Signer
 from gatepost.message.body import Body, FileBody, MemoryBody
 from gatepost.workers.processes import Limits, Processes
 
@@ -33,7 +36,7 @@ class Pool:
         self._program = program
         self._directory = directory
         limits = Limits(memory=1 << 30, cpu_seconds=60, seconds=300.0, forks=engine == "gnupg")
-        self._processes = Processes("encrypting a message", limits, workers)
+        self._processes = Processes("encrypting or verifying a message", limits, workers)
         self.encryptor = _encryptor(engine, program)
 
     def encrypt(self, pieces: Iterable[bytes], certificates: Sequence[bytes], on_wait: Callable[[], None]) -> Body:
@@ -73,6 +76,22 @@ class Pool:
             self._processes.run(_encrypt, *task, on_wait=on_wait)
             return FileBody(armored.fileno())
 
+    def verify(
+        self, signed: bytes, signature: bytes, certificates: Sequence[bytes], on_wait: Callable[[], None]
+    ) -> tuple[Signer, ...]:
+        """
+        Verify a detached OpenPGP signature with these certificates; gives who made it.
+
+        `on_wait` is called about every 5 s; what it raises ends the wait. Raises SignatureError, WorkerError and,
+        where the disk is full, OSError.
+        """
+        if len(signed) <= _ON_THE_SPOT:
+            return openpgp_signature.verify(signed, signature, certificates)
+        with tempfile.TemporaryFile(dir=self._directory, prefix="signed-") as file:
+            file.write(signed)
+            file.flush()
+            return self._processes.run(_verify, _path(file), signature, tuple(certificates), on_wait=on_wait)
+
     def state(self) -> dict[str, float]:
         """Give how many processes there may be, the tasks for them, and how many processes were lost."""
         return self._processes.state()
@@ -102,3 +121,8 @@ def _encrypt(engine: tuple[str, str], files: tuple[str, str, Path | None], certi
     """Run in the worker process: source, target and the directory for temporary files."""
     source, target, directory = files
     _encryptor(*engine).encrypt_file(Path(source), Path(target), certificates, directory)
+
+
+def _verify(signed: str, signature: bytes, certificates: Sequence[bytes]) -> tuple[Signer, ...]:
+    """Run in the worker process."""
+    return openpgp_signature.verify(Path(signed), signature, certificates)

@@ -18,11 +18,13 @@ import time
 from collections.abc import Callable
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from pebble import ProcessExpired, ProcessPool
 
 from gatepost.errors import CryptoError, WorkerError
+
+Result = TypeVar("Result")
 
 _MOST = 4  # processes, however many processors there are: each takes memory
 _TASKS = 1000  # tasks before a process is replaced
@@ -52,9 +54,9 @@ class Processes:
         self._pool: ProcessPool | None = None
         self._tasks = self._lost = 0
 
-    def run(self, function: Callable[..., None], *arguments: object, on_wait: Callable[[], None]) -> None:
+    def run(self, function: Callable[..., Result], *arguments: object, on_wait: Callable[[], None]) -> Result:
         """
-        Run an importable function there, and wait for its end.
+        Run an importable function there, and wait for what it gives.
 
         `on_wait` is called about every 5 s; what it raises ends the task. Raises WorkerError, and the CryptoError
         that the function raised.
@@ -63,7 +65,8 @@ class Processes:
         pool = self._started()
         self._count(tasks=1)
         try:
-            self._await(pool.schedule(_perform, args=task, timeout=self._limits.seconds), on_wait)
+            found: Result = self._await(pool.schedule(_perform, args=task, timeout=self._limits.seconds), on_wait)
+            return found
         finally:
             self._count(tasks=-1)
 
@@ -88,11 +91,11 @@ class Processes:
                 )
             return self._pool
 
-    def _await(self, future: Any, on_wait: Callable[[], None]) -> None:  # noqa: ANN401 - pebble has no types
+    def _await(self, future: Any, on_wait: Callable[[], None]) -> Any:  # noqa: ANN401 - pebble has no types
         end: float | None = None  # a task's time begins when a process takes it
         while True:
             try:
-                future.result(timeout=_TICK)
+                return future.result(timeout=_TICK)
             except CryptoError:
                 raise
             except ProcessExpired as error:
@@ -105,12 +108,10 @@ class Processes:
                     self._count(lost=1)
                     raise WorkerError(f"{self._what} took longer than {self._limits.seconds:.0f} s") from error
                 _ask(future, on_wait)
-                continue
             except MemoryError as error:
                 raise WorkerError(f"{self._what} took more memory than is allowed") from error
             except Exception as error:
                 raise WorkerError(f"{self._what} failed: {type(error).__name__}") from error
-            return
 
     def close(self) -> None:
         """Stop the processes; what is under way there is dropped."""
@@ -137,9 +138,9 @@ def _limit(memory: int, forks: bool) -> None:  # noqa: FBT001 - pebble hands on 
         resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
 
 
-def _perform(cpu_seconds: int, function: Callable[..., None], arguments: tuple[object, ...]) -> None:
+def _perform(cpu_seconds: int, function: Callable[..., Result], arguments: tuple[object, ...]) -> Result:
     """Run in the process: one task, within the CPU that is left to it; the kernel kills what takes more."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     soft = int(used.ru_utime + used.ru_stime) + 1 + cpu_seconds
     resource.setrlimit(resource.RLIMIT_CPU, (soft, resource.RLIM_INFINITY))
-    function(*arguments)
+    return function(*arguments)

@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import tracemalloc
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -27,7 +28,8 @@ from gatepost.errors import CryptoError
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="needs the command openssl")
 
 PLAIN = b"Content-Type: text/plain\r\n\r\n" + bytes(range(256)) * 20
-KINDS = ("rsa", "p256", "p384", "p521")
+KINDS = ("rsa", "p256", "p384", "p521")  # that OpenSSL encrypts to
+OURS = (*KINDS, "x25519")
 HASHES = ("sha1", "sha224", "sha256", "sha384", "sha512")
 MOST = 1 << 24
 
@@ -65,10 +67,10 @@ class People:
 def people() -> Iterator[People]:
     with short_folder() as folder:
         outside = Smime(folder / "smime")
-        for kind in KINDS:
+        for kind in OURS:
             outside.certificate(f"{kind}@hosp.test", kind)
         outside.certificate("other@hosp.test", "rsa")
-        everyone = {kind: _private(outside.folder / f"{kind}@hosp.test") for kind in (*KINDS, "other")}
+        everyone = {kind: _private(outside.folder / f"{kind}@hosp.test") for kind in (*OURS, "other")}
         yield People(outside.folder, everyone)
 
 
@@ -172,6 +174,25 @@ def test_sizes(people: People) -> None:
     assert refused(people.encrypted("-aes-256-gcm", data=large), people.private("rsa"), most=len(large) - 1)
 
 
+@pytest.mark.real
+@pytest.mark.parametrize("form", [(), ("-stream",)])
+@pytest.mark.parametrize("cipher", ["-aes256", "-aes-256-gcm"])
+def test_memory(people: People, tmp_path: Path, cipher: str, form: tuple[str, ...]) -> None:
+    """However large a message is, opening it takes little memory: neither it nor its plaintext is held whole."""
+    size = 24 << 20
+    (tmp_path / "sealed").write_bytes(people.encrypted(cipher, *form, data=bytes(size)))
+    with (tmp_path / "sealed").open("rb") as source, (tmp_path / "opened").open("wb") as target:
+        tracemalloc.start()
+        try:
+            SmimeDecryptor().decrypt(source, target, people.private("rsa"), [], most=2 * size)
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+
+    assert (tmp_path / "opened").stat().st_size == size
+    assert peak < 4 << 20
+
+
 def sealed(people: People, plain: bytes, cipher: str, kinds: Sequence[str], *, oaep: bool = False) -> bytes:
     """Encrypt as the gateway does."""
     certificates = [people.certificate(kind) for kind in kinds]
@@ -179,7 +200,7 @@ def sealed(people: People, plain: bytes, cipher: str, kinds: Sequence[str], *, o
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.binary(max_size=5000), st.sampled_from(sorted(CIPHERS)), st.sampled_from(KINDS), st.booleans())
+@given(st.binary(max_size=5000), st.sampled_from(sorted(CIPHERS)), st.sampled_from(OURS), st.booleans())
 def test_what_we_write_we_open(people: People, plain: bytes, cipher: str, kind: str, oaep: bool) -> None:
     """Decrypting what was encrypted gives it back, whatever it is, in every way that we encrypt."""
     if not plain and cipher.endswith("gcm"):
@@ -195,7 +216,7 @@ def test_what_we_write_we_open(people: People, plain: bytes, cipher: str, kind: 
 @given(st.data())
 def test_changed_octets(people: People, data: st.DataObject) -> None:
     """A message proved by GCM opens as it was or not at all; no change raises anything but the one error."""
-    kind = data.draw(st.sampled_from(("rsa", "p256")))
+    kind = data.draw(st.sampled_from(("rsa", "p256", "x25519")))
     cipher = data.draw(st.sampled_from(("aes256-gcm", "aes128-cbc")))
     message = bytearray(sealed(people, PLAIN, cipher, [kind]))
     for _ in range(data.draw(st.integers(1, 3))):
@@ -233,7 +254,7 @@ def test_a_proved_message_is_not_read_as_an_unproved_one(people: People) -> None
 
 def test_wrong_padding_looks_like_a_wrong_key(people: People) -> None:
     """Where RSA or key wrap fail, the content is tried all the same, with a random key."""
-    for kind in ("rsa", "p256"):
+    for kind in ("rsa", "p256", "x25519"):
         message = sealed(people, PLAIN, "aes256-gcm", [kind])
         place = message.index(bytes.fromhex("06092a864886f70d010701")) - 20  # within the encrypted key
         assert refused(message[:place] + bytes([message[place] ^ 1]) + message[place + 1 :], people.private(kind))

@@ -27,6 +27,8 @@ def folder() -> Iterator[Path]:
         people.certificate("rsa", "rsa")
         people.certificate("ec", "p384")
         people.certificate("signer", "rsa", "keyUsage=digitalSignature")
+        people.certificate("server", "rsa", "extendedKeyUsage=serverAuth")
+        people.certificate("nothing", "rsa", "keyUsage=keyAgreement")
         yield people.folder
 
 
@@ -50,22 +52,22 @@ def is_of(folder: Path, name: str, halves: tuple[bytes, bytes]) -> bool:
     return public == first == expected and pem.strip() == there.strip()
 
 
-@pytest.mark.parametrize("name", ["rsa", "ec"])
+@pytest.mark.parametrize("name", ["rsa", "ec", "signer"])
 @pytest.mark.parametrize("form", ["pkcs8", "traditional", "locked", "old-locked", "pkcs12", "bags"])
 def test_every_form(folder: Path, name: str, form: str) -> None:
     """PKCS #8, PKCS #1 and SEC 1 beside the certificate, with and without passphrase, and PKCS #12 are read."""
     key, own = f"{name}.key", certificate(folder, name)
+    command, traditional = ("ec", ()) if name == "ec" else ("rsa", ("-traditional",))
     locked = ("-aes256", "-passout", "pass:word")
     match form:
         case "pkcs8":
             data = own + (folder / key).read_bytes()
         case "traditional":
-            data = openssl(folder, name, "-in", key, *(("-traditional",) if name == "rsa" else ())) + own
+            data = openssl(folder, command, "-in", key, *traditional) + own
         case "locked":
             data = openssl(folder, "pkcs8", "-topk8", "-in", key, "-v2", "aes256", "-passout", "pass:word") + own
         case "old-locked":
-            traditional = ("-traditional",) if name == "rsa" else ()
-            data = openssl(folder, name, "-in", key, *traditional, *locked) + own
+            data = openssl(folder, command, "-in", key, *traditional, *locked) + own
         case _:
             data = openssl(
                 folder, "pkcs12", "-export", "-inkey", key, "-in", f"{name}.pem", "-passout", "pass:word"
@@ -93,15 +95,16 @@ def test_its_own_certificate_among_others(folder: Path) -> None:
 
 
 def test_what_is_refused(folder: Path) -> None:
-    """What lacks a half, holds two keys, or receives no mail is refused with the reason and the remedy."""
-    keys = {name: (folder / f"{name}.key").read_bytes() for name in ("rsa", "ec", "signer")}
+    """What lacks a half, holds two keys, or serves for no mail is refused with the reason and the remedy."""
+    keys = {name: (folder / f"{name}.key").read_bytes() for name in ("rsa", "ec", "server", "nothing")}
     certificates = {name: certificate(folder, name) for name in keys}
     for data, said in (
         (keys["rsa"], "without its certificate.*PKCS #12"),
         (keys["rsa"] + certificates["ec"], "no certificate in the file belongs"),
         (keys["rsa"] + keys["ec"] + certificates["ec"], "one private key.*not 2"),
         (certificates["ec"], "one private key.*not 0"),
-        (keys["signer"] + certificates["signer"], "key usage"),
+        (keys["server"] + certificates["server"], "e-mail"),
+        (keys["nothing"] + certificates["nothing"], "key usage"),
         (keys["rsa"].replace(b"M", b"N", 1) + certificates["rsa"], "cannot be read"),
         (b"\x30\x03\x02\x01\x00", "PKCS #12"),
         (b"", "PKCS #12"),

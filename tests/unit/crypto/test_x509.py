@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed25519, rsa, x25519
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
 from hypothesis import given
@@ -20,7 +20,13 @@ from gatepost.errors import CryptoError
 NOW = datetime.now(UTC)
 DAY = timedelta(days=1)
 P256 = ec.generate_private_key(ec.SECP256R1())
-Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | dsa.DSAPrivateKey | ed25519.Ed25519PrivateKey
+Key = (
+    ec.EllipticCurvePrivateKey
+    | rsa.RSAPrivateKey
+    | dsa.DSAPrivateKey
+    | ed25519.Ed25519PrivateKey
+    | x25519.X25519PrivateKey
+)
 
 
 def certificate(
@@ -87,6 +93,7 @@ CASES: dict[str, tuple[Callable[[], bytes], str]] = {
         "critical",
     ),
     "another curve": (lambda: certificate(key=ec.generate_private_key(ec.SECP256K1())), "secp256k1"),
+    "X25519": (lambda: certificate(key=x25519.X25519PrivateKey.generate()), ""),
     "Ed25519": (lambda: certificate(key=ed25519.Ed25519PrivateKey.generate()), "Ed25519"),
     "DSA": (lambda: certificate(key=dsa.generate_private_key(2048)), "DSA"),
 }
@@ -106,6 +113,22 @@ def test_what_may_be_encrypted_to(name: str) -> None:
     assert refusal in found.refusal
     with pytest.raises(CryptoError, match=found.fingerprint):
         certificates.usable(data)
+
+
+def test_what_only_signs_is_taken_as_such() -> None:
+    """A certificate for signatures says why it is not encrypted to, and is sound otherwise; and the other way."""
+    for signs, opens, made in (
+        (True, False, certificate(usage(sign=True))),
+        (True, False, certificate(key=ed25519.Ed25519PrivateKey.generate())),
+        (False, True, certificate(usage(agreement=True))),
+        (False, True, certificate(key=x25519.X25519PrivateKey.generate())),
+        (True, True, certificate(usage(sign=True, agreement=True))),
+        (True, True, certificate()),
+        (False, False, certificate(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]))),
+    ):
+        found = certificates.parsed(made)
+        assert (not found.signature_fault, not found.encryption_fault) == (signs, opens)
+        assert bool(found.fault) is not (signs or opens)
 
 
 def test_whom_it_names() -> None:

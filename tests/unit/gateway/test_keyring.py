@@ -71,6 +71,15 @@ class Maker:
         return data, b"private half"
 
 
+class Token:
+    """Knows one key, by its URI."""
+
+    def read_private(self, certificate: bytes, uri: str) -> bytes:
+        if uri != "pkcs11:token=gw;object=smime":
+            raise CryptoError("no such key")
+        return certificate + b"where it is"
+
+
 @pytest.fixture
 def table() -> Table:
     return Table()
@@ -83,6 +92,7 @@ def ring(table: Table) -> Keyring:
         reader=EitherReader(openpgp=SequoiaEncryptor(), smime=X509Reader()),
         maker=Maker(),
         smime=SmimeKeys(),
+        tokens=Token,
         public=lambda: PUBLIC,
         site=Site(frozenset({"hosp.test", ".hosp.test"})),
     )
@@ -212,3 +222,21 @@ def test_a_private_key_of_smime_is_sealed_with_its_certificate(
     sealed = table.sealed[key.fingerprint]
     assert key.certificate not in sealed
     assert seal.unwrap(PRIVATE, sealed, private_context(key.fingerprint)).startswith(key.certificate)
+
+
+@pytest.mark.real
+def test_a_key_on_a_token(ring: Keyring, table: Table, tmp_path: Path) -> None:
+    """Its certificate comes in as ours, and where it is, is sealed; nothing is kept of a key that is not there."""
+    people = Smime(tmp_path / "smime")
+    data = people.certificate("anna@hosp.test").read_bytes()
+
+    with pytest.raises(CryptoError, match="no such key"):
+        ring.add_on_token("a.pem", data, "", "pkcs11:token=gw;object=other")
+    for wrong in (data + people.certificate("bob@hosp.test").read_bytes(), public(made("anna@hosp.test"))):
+        with pytest.raises(DirectoryError, match="one certificate"):
+            ring.add_on_token("a.pem", wrong, "", "pkcs11:token=gw;object=smime")
+    assert table.kept == {}
+    (key,) = ring.add_on_token("a.pem", data, "", "pkcs11:token=gw;object=smime")
+    assert (key.owner, key.own, key.source) == ("anna@hosp.test", True, "pkcs11:token=gw;object=smime")
+    sealed = table.sealed[key.fingerprint]
+    assert seal.unwrap(PRIVATE, sealed, private_context(key.fingerprint)) == key.certificate + b"where it is"

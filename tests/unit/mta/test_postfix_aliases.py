@@ -9,6 +9,7 @@ import pytest
 from gatepost.errors import AliasError, ConfigError
 from gatepost.gateway.alias_keys import Key
 from gatepost.gateway.aliases import Table
+from gatepost.mta.postfix import files
 from gatepost.mta.postfix import tables as asked
 from gatepost.mta.postfix.aliases import PostfixAliases
 
@@ -57,7 +58,7 @@ class TestHabits:
         tables = PostfixAliases(configured)
         assert frozenset() == tables.habits().tables
         asked = len(processes)
-        monkeypatch.setattr(PostfixAliases, "_values", None)  # would fail if it were asked again
+        monkeypatch.setattr(files, "read_configuration", None)  # would fail if it were asked again
 
         assert frozenset() == tables.habits().tables
         assert [] == [command for command in processes if command[0] == "postmap"]

@@ -71,6 +71,14 @@ class TestDatabasePassword:
             secrets.read_password(directory)
 
 
+def test_the_pin_of_tokens(directory: Path) -> None:
+    """It is one line; a site that names a module must have it."""
+    with pytest.raises(ConfigError, match="pkcs11-pin"):
+        secrets.read_pin(directory)
+    secrets.write_new(directory / "pkcs11-pin", b"1234\n", 0o600)
+    assert secrets.read_pin(directory) == "1234"
+
+
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o620])
 def test_a_secret_that_others_may_use_is_refused(directory: Path, mode: int) -> None:
     """A secret open to its group or others is a fault of the site, with the command that mends it."""

@@ -42,6 +42,7 @@ class FakeDecryptor:
         self.first = first
         self.signers: list[bytes] = []
         self.delay = 0.0
+        self.away: set[bytes] = set()
 
     def decrypt(
         self, source: IO[bytes], target: IO[bytes], private: bytes, signers: Sequence[bytes], *, most: int
@@ -50,6 +51,8 @@ class FakeDecryptor:
         self.signers = list(signers)
         source.seek(0)
         name, _, text = source.read().partition(b":")
+        if private in self.away:
+            raise WorkerError("its token is away")
         if name != self.first + private or len(text) > most:
             raise CryptoError("no")
         target.write(text)
@@ -366,6 +369,19 @@ def test_a_broken_database_is_temporary(client: KeyClient, worker: Worker) -> No
 
     with pytest.raises(WorkerError, match="database"):
         client.open(MemoryBody(b"annas:x"), ANNA, "")
+
+
+def test_a_key_that_is_away_is_temporary(client: KeyClient, worker: Worker) -> None:
+    """A key that cannot be asked is not one that does not open; another key that opens the message counts."""
+    worker.decryptor.away = {b"annas"}
+
+    opened = client.open(MemoryBody(b"domain:hello"), ANNA, "")
+    assert opened is not None
+    assert opened.plaintext.read() == b"hello"
+    for ciphertext in (b"annas:hello", b"strange:hello"):
+        with pytest.raises(WorkerError, match="away"):
+            client.open(MemoryBody(ciphertext), ANNA, "")
+    assert client.open(MemoryBody(b"strange:hello"), parse(b"<carl@hosp.test>"), "") is None
 
 
 def test_a_bug_in_the_worker_is_temporary(client: KeyClient, worker: Worker) -> None:

@@ -1,21 +1,19 @@
 """
 Postfix's alias tables, asked through its own commands: `postconf` for the parameters, `postmap -q` for entries.
 
-The parameters are read once, and again when main.cf has changed. Where all four are empty no process is ever
-started.
+Where all four are empty no process is ever started.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Lock
 
 from gatepost.errors import AddressError, AliasError
 from gatepost.gateway.alias_keys import Key
 from gatepost.gateway.aliases import Habits, Table
 from gatepost.message.address import normal_domain
 from gatepost.mta.postfix import files
-from gatepost.mta.postfix.tables import Stamp, Tables, is_patterns, is_table, maps
+from gatepost.mta.postfix.tables import Remembered, Tables, is_patterns, is_table, maps
 
 _CLASSES = {Table.CANONICAL: "canonical_classes", Table.RECIPIENT_CANONICAL: "recipient_canonical_classes"}
 _PARAMETERS = (
@@ -33,9 +31,8 @@ _PARAMETERS = (
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """What main.cf said when it was last read."""
+    """What main.cf says."""
 
-    stamp: Stamp
     habits: Habits
     maps: Mapping[Table, tuple[str, ...]]
     local: tuple[str, ...]  # domains in lower case, and tables of domains
@@ -54,8 +51,7 @@ class PostfixAliases:
             directory, "alias table", "aliases cannot be followed", ", or set [gateway] aliases", AliasError
         )
         self._expanded = expanded
-        self._known: _Known | None = None
-        self._lock = Lock()
+        self._now = Remembered(self._tables, self._read)
 
     def habits(self) -> Habits:
         """Give what main.cf says now; raises AliasError, ConfigError."""
@@ -95,21 +91,12 @@ class PostfixAliases:
         """Ask a table for what is not there; raises AliasError where it cannot be asked."""
         self._tables.ask(name, ["gatepost-doctor@invalid"])
 
-    def _now(self) -> _Known:
-        stamp = self._tables.stamp()
-        known = self._known
-        if known is None or known.stamp != stamp:
-            with self._lock:
-                known = self._known
-                if known is None or known.stamp != stamp:
-                    known = self._known = _known(stamp, self._values(), expanded=self._expanded)
-        return known
-
-    def _values(self) -> dict[str, str]:
-        return files.read_configuration(self._directory).values(_PARAMETERS, expand=True)
+    def _read(self) -> _Known:
+        values = files.read_configuration(self._directory).values(_PARAMETERS, expand=True)
+        return _known(values, expanded=self._expanded)
 
 
-def _known(stamp: Stamp, values: Mapping[str, str], *, expanded: bool) -> _Known:
+def _known(values: Mapping[str, str], *, expanded: bool) -> _Known:
     named = {table: tuple(maps(values[table])) for table in Table}
     for table, classes in _CLASSES.items():
         if "envelope_recipient" not in _words(values[classes]):
@@ -119,7 +106,6 @@ def _known(stamp: Stamp, values: Mapping[str, str], *, expanded: bool) -> _Known
     if _words(values["local_transport"])[:1] != ["local"]:
         named[Table.LOCAL] = ()
     return _Known(
-        stamp,
         Habits(
             tables=frozenset(table for table in Table if named[table]),
             myorigin=_first_line(values["myorigin"]),

@@ -2,20 +2,17 @@
 Where Postfix itself would send mail for an outside address: to the domain's own mail hosts, or elsewhere.
 
 Follows trivial-rewrite(8): transport_maps win; then sender_dependent_default_transport_maps, or default_transport
-and relay_transport; then sender_dependent_relayhost_maps and relayhost. Tables are asked with `postmap -q`;
-parameters are read once, and again when main.cf has changed. A transport other than smtp and relay is elsewhere,
-since it may go another way. transport(5), postconf(5).
+and relay_transport; then sender_dependent_relayhost_maps and relayhost. Tables are asked with `postmap -q`. A
+transport other than smtp and relay is elsewhere, since it may go another way. transport(5), postconf(5).
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from threading import Lock
 
 from gatepost.errors import ConfigError, RouteError
 from gatepost.message.address import Address, parent_domains
 from gatepost.mta.postfix import files
-from gatepost.mta.postfix.tables import Stamp, Tables, is_patterns, is_table, maps
+from gatepost.mta.postfix.tables import Remembered, Tables, is_patterns, is_table, maps
 
 _ORDINARY = frozenset({"", "smtp", "relay"})
 _NULL_SENDER = "<>"  # empty_address_relayhost_maps_lookup_key, and that of the default transport
@@ -32,21 +29,12 @@ _NAMES = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class _Known:
-    """What main.cf said when it was last read."""
-
-    stamp: Stamp
-    values: Mapping[str, str]
-
-
 class PostfixRoutes:
     """Tells detours; implements `Routes`. Thread-safe."""
 
     def __init__(self, directory: Path) -> None:
         self._tables = Tables(directory, "routing table", "routes cannot be followed", "", RouteError)
-        self._known: _Known | None = None
-        self._lock = Lock()
+        self._values = Remembered(self._tables, self._read)
 
     def __call__(self, question: tuple[Address, Address]) -> str:
         """Tell by what mail of a sender to a recipient goes elsewhere; empty if it does not. Raises RouteError."""
@@ -103,16 +91,6 @@ class PostfixRoutes:
             for key, entry in self._tables.ask(name, keys[:1] if is_patterns(name) else keys).items():
                 found.setdefault(key, entry)
         return next((found[key] for key in keys if key in found), None)
-
-    def _values(self) -> Mapping[str, str]:
-        stamp = self._tables.stamp()
-        known = self._known
-        if known is None or known.stamp != stamp:
-            with self._lock:
-                known = self._known
-                if known is None or known.stamp != stamp:
-                    known = self._known = _Known(stamp, self._read())
-        return known.values
 
     def _read(self) -> Mapping[str, str]:
         try:

@@ -2,14 +2,17 @@
 Postfix's look-up tables, asked through its own command `postmap -q`, and what its lists of tables hold.
 
 No shell is involved; keys go to postmap by standard input. `proxy:` is taken off a table's name, since proxymap(8)
-serves Postfix's own processes only: the table behind it is asked.
+serves Postfix's own processes only: the table behind it is asked. What stands in main.cf is read once, and again
+when it has changed.
 """
 
 import re
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
+from typing import Generic, TypeVar
 
 from gatepost.errors import GatepostError
 
@@ -18,6 +21,7 @@ _PATTERNS = frozenset({"regexp", "pcre", "cidr", "tcp"})
 _TROUBLE = re.compile(r"\b(?:fatal|error|panic): ")
 
 Stamp = tuple[int, int, int]
+Known = TypeVar("Known")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +75,28 @@ class Tables:
         if not found.keys() <= set(keys):
             raise self.error("postmap answered what it was not asked")
         return found
+
+
+class Remembered(Generic[Known]):
+    """What main.cf says, as long as it says it. Thread-safe."""
+
+    def __init__(self, tables: Tables, read: Callable[[], Known]) -> None:
+        """Take what reads main.cf, which is called by one thread at a time."""
+        self._tables = tables
+        self._read = read
+        self._known: tuple[Stamp, Known] | None = None
+        self._lock = Lock()
+
+    def __call__(self) -> Known:
+        """Give what main.cf says now; raises what reading it raises."""
+        stamp = self._tables.stamp()
+        known = self._known
+        if known is None or known[0] != stamp:
+            with self._lock:
+                known = self._known
+                if known is None or known[0] != stamp:
+                    known = self._known = (stamp, self._read())
+        return known[1]
 
 
 def maps(value: str) -> Iterator[str]:
