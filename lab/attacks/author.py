@@ -62,9 +62,9 @@ def another_sender() -> Iterator[Mail]:
 def _names() -> Iterator[Mail]:
     """Give mail that is truly from eve, under a display name, or by a certificate, that says kim."""
     case = Case.of("another-sender", "kim-for-a-name")
-    gets = Gets(("openpgp",), ("pass",))
+    gets = Gets(("openpgp",), ("pass", "fail", "none"))
     entity = _signed(case, "openpgp-encrypted", EVE)
-    about = "eve's own mail under kim's address as display name: signed by eve, and called so"
+    about = "eve's own mail under kim's address as display name: signed by eve, and called so or not at all"
     yield case.mail(about, case.letter(entity, f'From: "{KIM}" <{EVE}>'), gets)
 
     for way in ("detached", "opaque"):

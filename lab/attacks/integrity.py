@@ -25,15 +25,16 @@ def stripped() -> Iterator[Mail]:
         ("blocks-exchanged", "two blocks exchanged"),
     ):
         case = Case.of("mdc-stripped", name)
-        yield case.mail(about, case.letter(forms.pgp_encrypted(_message(case, name).armor())), _left(case))
+        message = _message(case, name)
+        yield case.mail(about, case.letter(forms.pgp_encrypted(message.armor())), _left(case, message))
     case = Case.of("mdc-stripped", "in-base64")
-    octets = _message(case, "downgraded").octets()
+    message = _message(case, "downgraded")
     control = forms.parts(
         'encrypted; protocol="application/pgp-encrypted"',
         b"Content-Type: application/pgp-encrypted\r\n\r\nVersion: 1\r\n",
-        forms.in_base64("application/octet-stream", octets),
+        forms.in_base64("application/octet-stream", message.octets()),
     )
-    yield case.mail("downgraded, in binary and base64", case.letter(control), _left(case))
+    yield case.mail("downgraded, in binary and base64", case.letter(control), _left(case, message))
     case = Case.of("mdc-stripped", "two-packets")
     message = _message(case, "")
     stripped_one = replace(message, content=message.content[:-_CODE], tag=openpgp.SED)
@@ -79,5 +80,7 @@ def _xor(one: bytes, other: bytes) -> bytes:
     return bytes(a ^ b for a, b in zip(one, other, strict=True))
 
 
-def _left(case: Case) -> Gets:
-    return Gets(flags=("undecryptable",), as_it_came=True, hidden=(case.secret,))
+def _left(case: Case, message: openpgp.Encrypted) -> Gets:
+    # what nothing protects does not count as encrypted
+    flags = ("undecryptable",) if message.tag == openpgp.SEIPD else ()
+    return Gets(flags=flags, as_it_came=True, hidden=(case.secret,))

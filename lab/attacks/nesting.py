@@ -25,7 +25,10 @@ def nested() -> Iterator[Mail]:
         ("domain-key", "attached, for the domain's key"),
     ):
         case = Case.of(_KIND, name)
-        yield case.mail(about, case.letter(_around(case, name)), _left(case))
+        # in base64, which RFC 2046 section 5.2.1 does not allow, it is not looked for
+        flags = () if name == "base64" else ("nested",)
+        gets = Gets(flags=flags, as_it_came=True, hidden=(case.secret,))
+        yield case.mail(about, case.letter(_around(case, name)), gets)
     for way in ("openpgp", "aes256-gcm", "aes256-cbc"):
         case = Case.of(_KIND, f"inside-{way}")
         both = forms.parts("mixed", forms.text(case.forged), forms.forwarded(_stolen(case, "openpgp")))

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from lab.attacks import forms, ways
 from lab.attacks.mail import Case, Gets, Mail
-from lab.attacks.people import DOC, KIM, OWN
+from lab.attacks.people import DOC, EVE, KIM, OWN
 
 _KIND = "valid"
 
@@ -37,6 +37,11 @@ def valid() -> Iterator[Mail]:
         entity = ways.signed(way, KIM, forms.text(case.forged))
         gets = Gets(signed=("pass",), never_by=())
         yield case.mail("signed by kim", case.letter(entity), gets, sender=KIM)
+    for way in ("openpgp", "aes256-gcm"):
+        case = Case.of(_KIND, f"two-recipients-{way}")
+        entity = ways.encrypted(way, case.chance, forms.text(case.secret), EVE, DOC)
+        gets = Gets(("openpgp" if way == "openpgp" else "smime",), ("none",), clear=(case.secret,))
+        yield case.mail("encrypted to an outsider and to doc", case.letter(entity), gets, sender=KIM)
     for way in ("openpgp", "aes256-gcm"):
         case = Case.of(_KIND, f"again-{way}")
         entity = ways.encrypted(way, case.chance, forms.text(case.secret))

@@ -84,7 +84,7 @@ def _around() -> Iterator[Mail]:
     for name, about, make in (
         ("alternative", "the signed part is the poorer alternative", "alternative"),
         ("html-before", "HTML before it hides the signed part", "hiding"),
-        ("preamble", "text before the first boundary of multipart/signed", "preamble"),
+        ("preamble", "a letter before the first boundary of multipart/signed", "preamble"),
         ("third-part", "a third part in multipart/signed", "third"),
         ("forwarded", "what is signed is a forwarded message", "forwarded"),
     ):
@@ -93,7 +93,7 @@ def _around() -> Iterator[Mail]:
         entity = {
             "alternative": forms.parts("alternative", signed, forms.html(case.forged)),
             "hiding": forms.parts("mixed", forms.html(hiding.format(words=case.forged)), pgp),
-            "preamble": _beside(signed, b"\r\n" + case.forged.encode() + b"\r\n\r\n"),
+            "preamble": _beside(signed, (case.forged + " and more. " * 40).encode() + b"\r\n\r\n"),
             "third": _third(signed, forged),
             "forwarded": forms.parts("mixed", forged, forms.forwarded(f"From: {KIM}\r\n".encode() + signed)),
         }[make]
