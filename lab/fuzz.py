@@ -26,6 +26,7 @@ _INSTRUMENTED = [
     "gatepost.crypto.cms",
     "gatepost.crypto.content_key",
     "gatepost.crypto.opened_envelope",
+    "gatepost.crypto.signed_data",
     "lab.fuzz_targets",
     "lab.fuzz_cms",
 ]

@@ -1,8 +1,8 @@
 """
 The readers of BER and CMS, each with what it promises whatever strangers send; see lab.fuzz_targets.
 
-Every seed of `cms-decrypt` is encrypted to the keys of lab.attacks.people and holds CONTENT, so that it is known
-what a message may open to that is proved.
+Every seed of `cms-decrypt` is encrypted to the keys of lab.attacks.people and holds CONTENT, and every one of
+`cms-signed` that is good is kim's signature of it, so that it is known what may come out as proved.
 """
 
 import io
@@ -12,11 +12,12 @@ from functools import cache
 
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from gatepost.crypto import ber, cms
+from gatepost.crypto import ber, cms, signed_data
 from gatepost.crypto.opened_envelope import SmimeDecryptor
 from gatepost.crypto.openpgp import UNDECRYPTABLE
+from gatepost.crypto.signature import SignatureError
 from gatepost.errors import CryptoError
-from lab.attacks.people import DOC, OWN, certificate, private_key
+from lab.attacks.people import DOC, KIM, OWN, certificate, private_key
 from lab.fuzz_promise import promise
 
 CONTENT = b"Content-Type: text/plain\r\n\r\nthe patient's data\r\n"
@@ -56,6 +57,30 @@ def read_envelope(octets: bytes) -> str:
     return f"{len(envelope.recipients)} {sum(map(len, envelope.content))} {envelope.code is not None}"
 
 
+def read_signed(octets: bytes) -> str:
+    """Read signed data and verify it, as it stands and over other content: good is only what was signed."""
+    try:
+        signed = signed_data.read(octets)
+    except SignatureError as error:
+        promise(str(error).isprintable())
+        return "refused"
+    inside = _signers(signed, None)
+    promise(not inside or b"".join(signed.content or ()) == CONTENT)
+    promise(_signers(signed, (CONTENT + b"more",)) == 0)
+    return f"{len(signed.signers)} {inside} {_signers(signed, (CONTENT,))}"
+
+
+def _signers(signed: signed_data.SignedData, content: tuple[bytes, ...] | None) -> int:
+    began = time.process_time()
+    try:
+        found = len(signed_data.verify(signed, content, [certificate(KIM).public_bytes(Encoding.DER)]))
+    except SignatureError as error:
+        promise(str(error).isprintable())
+        found = 0
+    promise(time.process_time() - began < _SECONDS)
+    return found
+
+
 def decrypt(octets: bytes) -> str:
     """Decrypt with a key of each kind: what is proved is what was encrypted, what fails leaves nothing behind."""
     return " ".join(_decrypted(octets, name) for name in (DOC, OWN))
@@ -85,4 +110,5 @@ TARGETS: dict[str, Callable[[bytes], str]] = {
     "ber": read_ber,
     "cms-envelope": read_envelope,
     "cms-decrypt": decrypt,
+    "cms-signed": read_signed,
 }
