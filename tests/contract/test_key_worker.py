@@ -10,6 +10,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from lab.smime import Smime
 
 from gatepost.crypto import seal
 from gatepost.crypto.sequoia import SequoiaEncryptor
@@ -195,6 +196,26 @@ def test_keys_come_in_by_command(site: Site) -> None:
         ("generate", "smime", "--for", "a.test"),
     ):
         assert len(site.key(*wrong, fails=True).splitlines()) == 1
+
+
+def test_a_token_without_its_setting(site: Site, tmp_path: Path) -> None:
+    """A key on a token needs --private, one certificate, and a module in the settings; each is told."""
+    certificate = Smime(tmp_path / "smime").certificate("anna@hosp.test")
+    uri = "pkcs11:token=gateway;object=smime"
+
+    assert "pkcs11_module" in site.key("import", "--private", "--pkcs11", uri, str(certificate), fails=True)
+    for wrong in ((str(certificate),), ("--private", str(certificate), str(certificate))):
+        assert "one certificate" in site.key("import", "--pkcs11", uri, *wrong, fails=True)
+    assert site.keys("list") == []
+
+
+def test_a_module_without_its_pin(site: Site) -> None:
+    """A key worker whose settings name a module, and that finds no PIN, says so at its start."""
+    setting = '[keys]\npkcs11_module = "/usr/lib/softhsm/libsofthsm2.so"'
+    site.config.write_text(site.config.read_text().replace("[keys]", setting, 1))
+    done = site.gatepost("-c", str(site.config), "run", "keys", fails=True)
+
+    assert b"pkcs11-pin" in done.stderr
 
 
 def test_what_a_killed_worker_left_is_removed(site: Site) -> None:

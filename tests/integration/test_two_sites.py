@@ -138,13 +138,13 @@ class TestExchange:
         got = pair.clinic.message_to(BOB)
         assert got.body == body
         assert _content(got.data) == _content(first)
-        assert got.values("Subject") == ["results"]
+        assert got.values("Subject") == ["[unverified] results"]
 
         reply = letter(
             f"{words[1]}\r\n.dot\r\n\r\n",
             sender=BOB,
             to=SUE,
-            subject="Re: results",
+            subject="Re: [unverified] results",
             message_id=f"<{words[1]}@{CLINIC}>",
             fields=[f"In-Reply-To: <{words[0]}@{HOSP}>", "Content-Type: text/plain; charset=us-ascii"],
         )
@@ -153,7 +153,8 @@ class TestExchange:
         assert answered.body == reply.partition(b"\r\n\r\n")[2]
         assert [one for one in _content(answered.data) if not one.startswith(b"MIME")] == _content(reply)
 
-        assert answered.values("Subject") == ["Re: results [-Encrypted-]"]  # the mark stays in a protected thread
+        # the mark stays in a protected thread; of what is not signed each site warns its own people
+        assert answered.values("Subject") == ["[unverified] Re: results [-Encrypted-]"]
         pair.clinic.mailboxes.clear()
         again = letter(words[2], to=BOB, subject="Re: results", fields=[f"References: <{words[1]}@{CLINIC}>"])
         assert pair.hosp.send(SUE, BOB, message=again).ok
@@ -161,6 +162,7 @@ class TestExchange:
 
         crossed = pair.clinic.tap.seen + pair.hosp.tap.seen
         assert crossed.count(b"-----BEGIN PGP MESSAGE-----") == 3
+        assert b"[unverified]" not in crossed
         assert not [word for word in words if f"\r\n{word}".encode() in crossed or f">{word}".encode() in crossed]
 
     def test_result_fields(self, pair: Pair) -> None:

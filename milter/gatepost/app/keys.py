@@ -10,15 +10,18 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from gatepost import secrets
+from gatepost.app.certification import certification_of
 from gatepost.app.store import chains_of, open_database, unix_path
 from gatepost.crypto.certificate import EitherReader
 from gatepost.crypto.envelope import Enveloper
 from gatepost.crypto.gnupg_engine import GnupgDecryptor, GnupgKeys
 from gatepost.crypto.opened_envelope import SmimeDecryptor
+from gatepost.crypto.openpgp_signer import OpenpgpSigner
 from gatepost.crypto.private_certificate import SmimeKeys
 from gatepost.crypto.private_key import load
 from gatepost.crypto.proof import Prover
 from gatepost.crypto.sequoia import SequoiaEncryptor
+from gatepost.crypto.signed_writer import SmimeSigner
 from gatepost.crypto.smime import Smime
 from gatepost.crypto.x509 import X509Reader
 from gatepost.db.engine import Database
@@ -79,6 +82,7 @@ def keyring_of(settings: Settings) -> Keyring:
         tokens=lambda: tokens_of(settings),
         public=lambda: secrets.read_public("keys", settings.secrets.directory),
         site=Site(frozenset(settings.gateway.internal_domains)),
+        certification=certification_of(settings),
     )
 
 
@@ -102,11 +106,16 @@ def serve_keys(settings: Settings, ready: Callable[[], None]) -> None:
     tokens = tokens_of(settings) if settings.keys.pkcs11_module else None
     if tokens is not None:
         secrets.read_pin(settings.secrets.directory)  # a fault is told before the first message
+    load_key = tokens.load if tokens else load
     holder = KeyHolder(
         own=KeyTable(database),
         partners=SqlKeys(database),
         openpgp=decryptor,
-        smime=SmimeDecryptor(triple_des=settings.smime.triple_des, load=tokens.load if tokens else load),
+        smime=SmimeDecryptor(triple_des=settings.smime.triple_des, load=load_key),
+        signers={
+            "openpgp": OpenpgpSigner(decryptor),
+            "smime": SmimeSigner(load_key, pss=settings.smime.signature == "pss"),
+        },
         keys_private=secret.reveal(),
         vault_private=secrets.read("vault", settings.secrets.directory).reveal(),
         heads=heads.numbers,
@@ -143,7 +152,7 @@ def _stamper(settings: Settings, database: Database, secret: secrets.Secret, hea
 
 
 def _callers(settings: Settings) -> Callers:
-    """Let the milter's user have mail opened; what is held is released by root or the worker's own user alone."""
+    """Let the milter's user have mail opened and signed; root or the worker's own user alone release held mail."""
     try:
         return Callers(open=frozenset({pwd.getpwnam(settings.keys.milter_user).pw_uid}))
     except KeyError:

@@ -22,6 +22,7 @@ from gatepost.crypto.x509 import Parsed, parsed
 from gatepost.errors import CryptoError, WorkerError
 
 PLACE = 0x0C  # UTF8String: in the place of a key in PKCS #8, the URI of one on a token
+_CERTIFICATE = 0x30  # SEQUENCE
 Held = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | x25519.X25519PrivateKey | ed25519.Ed25519PrivateKey
 
 HASHES: dict[str, type[hashes.HashAlgorithm]] = {
@@ -152,10 +153,13 @@ def parts(private: bytes) -> tuple[bytes, bytes, str]:
     Raises CryptoError.
     """
     try:
-        (_, certificate, _), (tag, key, inside), *_ = der.parts(private)
-        return certificate, key, inside.decode() if tag == PLACE else ""
-    except ValueError:
-        raise CryptoError("what is kept of a private key is no certificate with its key") from None
+        found = list(der.parts(private))
+        place = found[1][2].decode() if found[1][0] == PLACE else ""
+    except (ValueError, IndexError):
+        found, place = [], ""
+    if not found or any(tag != _CERTIFICATE for tag, _, _ in (found[0], *found[2:])):
+        raise CryptoError("what is kept of a private key is no certificate with its key")
+    return found[0][1], found[1][1], place
 
 
 def belongs(own: Parsed, key: PrivateKey) -> bool:

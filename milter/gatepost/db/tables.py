@@ -84,6 +84,8 @@ partner = Table(
     _text("inbound", "how mail from this partner must come: none, tls or encrypt", "none"),
     _text("inbound_action", "what happens to mail that came otherwise: flag, quarantine or tempfail", "flag"),
     _text("note", "for admins"),
+    _text("sign", "when mail to this partner is signed: empty (as set), never, protected or always"),
+    _text("cipher_floor", "weakest cipher for S/MIME: empty, aes128-cbc, aes256-cbc or aes256-gcm"),
     CheckConstraint("pattern = lower(pattern)", name="pattern_is_lower_case"),
     CheckConstraint(_pattern_condition(), name="pattern_is_address_domain_or_dot_domain"),
     CheckConstraint("demand IN ('none', 'tls', 'encrypt')", name="demand_is_none_tls_or_encrypt"),
@@ -102,6 +104,10 @@ partner = Table(
     CheckConstraint(
         "inbound_action IN ('flag', 'quarantine', 'tempfail')",
         name="inbound_action_is_flag_quarantine_or_tempfail",
+    ),
+    CheckConstraint("sign IN ('', 'never', 'protected', 'always')", name="sign_is_never_protected_or_always"),
+    CheckConstraint(
+        "cipher_floor IN ('', 'aes128-cbc', 'aes256-cbc', 'aes256-gcm')", name="cipher_floor_is_a_cipher"
     ),
     # Partial, since most rows name none: with them the index would tell nothing apart.
     Index("partner_nexthop", "nexthop", sqlite_where=_NAMES_NEXTHOP, postgresql_where=_NAMES_NEXTHOP),
@@ -129,6 +135,11 @@ key = Table(
     Column("own", Boolean, nullable=False, server_default=false(), comment="the site holds the private half"),
     Column("private", LargeBinary, comment="private half, sealed to the secret `keys`"),
     Column("added", Moment, nullable=False, comment="UTC"),
+    Column(
+        "capabilities",
+        LargeBinary,
+        comment="SMIMECapabilities in DER that the last mail with its valid signature announced; NULL: none yet",
+    ),
     CheckConstraint("kind IN ('openpgp', 'smime')", name="kind_is_openpgp_or_smime"),
     CheckConstraint(
         "trust IN ('admin', 'dnssec', 'wkd', 'ca', 'keyserver', 'harvested')", name="trust_is_a_known_level"

@@ -122,6 +122,7 @@ def site(bare: Site) -> Site:
         own=NoKeys(),
         partners=NoKeys(),
         smime=SmimeDecryptor(),
+        signers={},
         openpgp=NoKeys(),  # type: ignore[arg-type]
         keys_private=bytes(32),
         vault_private=secrets.read("vault", bare.settings.secrets.directory).reveal(),
