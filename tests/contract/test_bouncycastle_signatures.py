@@ -1,16 +1,19 @@
 """
-Signatures of Bouncy Castle: the other implementation for Ed25519, which OpenSSL's command does not know in CMS.
+Signatures both ways with Bouncy Castle, the other implementation for Ed25519, which OpenSSL lacks within CMS.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from io import BytesIO
 
 import pytest
-from lab.bouncycastle import BouncyCastle
+from lab.bouncycastle import BouncyCastle, BouncyCastleError
 from lab.smime import Smime
 
 from gatepost.crypto import signed_data
+from gatepost.crypto.private_key import load
 from gatepost.crypto.signature import SignatureError, Signer
+from gatepost.crypto.signed_writer import SmimeSigner
 
 pytestmark = pytest.mark.real
 
@@ -63,6 +66,19 @@ def test_what_bouncy_castle_signs(world: World, kind: str, algorithm: str, attac
         _verified(changed, None if attached else CONTENT[:-1])
     with pytest.raises(SignatureError):
         _verified(data, CONTENT if attached else None)
+
+
+@pytest.mark.parametrize("pss", [False, True])
+@pytest.mark.parametrize("kind", ["rsa", "p256", "p384", "p521", "ed25519"])
+def test_bouncy_castle_verifies_ours(world: World, kind: str, pss: bool) -> None:
+    """What is signed here with a key of any kind is good for it, and for no other content or signer."""
+    certificate, key = world.people[kind]
+    made = SmimeSigner(load, pss=pss).sign(BytesIO(CONTENT), certificate + key).data
+
+    assert world.other.verify(made, [certificate], CONTENT) == CONTENT
+    for others, content in (([certificate], CONTENT + b"x"), ([world.people["p256"][0]], CONTENT[:-1])):
+        with pytest.raises(BouncyCastleError):
+            world.other.verify(made, others, content)
 
 
 @pytest.mark.parametrize("algorithm", ["SHA1withRSA", "SHA224withRSA", "MD5withRSA"])
