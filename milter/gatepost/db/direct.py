@@ -7,7 +7,7 @@ raises becomes StorageError or DirectoryError, as in `engine`; a connection that
 """
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from sqlalchemy.engine import Engine
@@ -21,7 +21,7 @@ Batch = tuple[str, Sequence[Any]]
 
 
 class DirectReader:
-    """Looks single rows up. Thread-safe: each look-up under way has a connection of its own."""
+    """Looks rows up. Thread-safe: each look-up under way has a connection of its own."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -29,12 +29,19 @@ class DirectReader:
 
     def first(self, sql: str, parameters: Any) -> Any:  # noqa: ANN401 - the driver's own types
         """Give the first row, or None; raises StorageError."""
+        return self._ask(sql, parameters, lambda cursor: cursor.fetchone())
+
+    def all(self, sql: str, parameters: Any) -> Any:  # noqa: ANN401 - the driver's own types
+        """Give every row; raises StorageError."""
+        return self._ask(sql, parameters, lambda cursor: cursor.fetchall())
+
+    def _ask(self, sql: str, parameters: Any, fetch: Callable[[Any], Any]) -> Any:  # noqa: ANN401 - the same
         try:
             connection = self._take()
             try:
                 cursor = connection.cursor()
                 cursor.execute(sql, parameters)
-                row = cursor.fetchone()
+                found = fetch(cursor)
                 cursor.close()
             except BaseException:
                 connection.invalidate()
@@ -46,7 +53,7 @@ class DirectReader:
             self._idle.append(connection)
         else:
             connection.close()
-        return row
+        return found
 
     def _take(self) -> PoolProxiedConnection:
         try:
