@@ -96,12 +96,30 @@ class Gpg:
         # A status file of our own: content on stdout could never pose as a status line.
         status_file = self.folder / "status"
         output = self.run("--status-file", str(status_file), "--decrypt", data=data, check=False)
-        status = status_file.read_text()
+        status = status_file.read_text(errors="replace")
         if "[GNUPG:] DECRYPTION_OKAY" not in status:
             raise RuntimeError(f"gpg could not decrypt: {output.stderr.decode(errors='replace').strip()}")
         signers = tuple(re.findall(r"^\[GNUPG:\] VALIDSIG (\S+)", status, re.MULTILINE))
         opened = re.search(r"^\[GNUPG:\] DECRYPTION_KEY \S+ (\S+)", status, re.MULTILINE)
         return Decrypted(output.stdout, signers, opened[1] if opened else "")
+
+    def verify(self, data: bytes, signature: bytes) -> tuple[str, ...]:
+        """Verify a detached signature; gives the keys that made it, none where it is not good."""
+        with tempfile.TemporaryDirectory(dir=self.folder) as name:
+            file, beside, status_file = (Path(name, one) for one in ("data", "signature", "status"))
+            file.write_bytes(data)
+            beside.write_bytes(signature)
+            words = ("--status-file", str(status_file), "--verify", str(beside), str(file))
+            done = self.run(*words, check=False)
+            status = status_file.read_text(errors="replace")
+        found = tuple(re.findall(r"^\[GNUPG:\] VALIDSIG (\S+)", status, re.MULTILINE))
+        return found if done.returncode == 0 and "[GNUPG:] GOODSIG" in status else ()
+
+    def digest_of(self, signature: bytes) -> bytes:
+        """Name the digest of a signature as gpg does, in lower case."""
+        listing = self.run("--list-packets", data=signature).stdout
+        number = re.search(rb"digest algo (\d+)", listing)
+        return {b"8": b"sha256", b"9": b"sha384", b"10": b"sha512"}[number[1]] if number else b""
 
     def decrypt_all(self, messages: Sequence[bytes]) -> list[bytes]:
         """Decrypt many in one run; raises RuntimeError unless gpg calls every one of them decrypted."""

@@ -105,6 +105,15 @@ class Smime:
         signer = ("-signer", f"{address}.pem", "-inkey", f"{address}.key")
         return self._openssl("cms", "-sign", "-binary", "-outform", "DER", *signer, data=entity)
 
+    def verify(self, message: bytes, address: str, *options: str) -> bytes:
+        """Verify a message as signed by that correspondent; gives the signed entity, or raises RuntimeError."""
+        trusted = ("-CAfile", f"{address}.pem", "-purpose", "any")
+        return self._openssl("cms", "-verify", *trusted, *options, data=message)
+
+    def printed(self, content: bytes) -> str:
+        """Print CMS, in DER, for people."""
+        return self._openssl("cms", "-cmsout", "-print", "-inform", "DER", data=content).decode(errors="replace")
+
     def decrypt(self, message: bytes, address: str) -> bytes:
         """Decrypt a whole message as that correspondent; gives the entity inside, or raises RuntimeError."""
         keys = ("-recip", f"{address}.pem", "-inkey", f"{address}.key")

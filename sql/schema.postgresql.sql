@@ -488,7 +488,23 @@ COMMENT ON COLUMN log_position.at IS 'UTC; when it was written';
 
 UPDATE alembic_version SET version_num='0005' WHERE alembic_version.version_num = '0004';
 
--- Running upgrade 0005 -> 0007
+-- Running upgrade 0005 -> 0006
+
+ALTER TABLE partner ADD COLUMN sign TEXT DEFAULT '' NOT NULL CONSTRAINT sign_is_never_protected_or_always CHECK (sign IN ('', 'never', 'protected', 'always'));
+
+COMMENT ON COLUMN partner.sign IS 'when mail to this partner is signed: empty (as set), never, protected or always';
+
+ALTER TABLE partner ADD COLUMN cipher_floor TEXT DEFAULT '' NOT NULL CONSTRAINT cipher_floor_is_a_cipher CHECK (cipher_floor IN ('', 'aes128-cbc', 'aes256-cbc', 'aes256-gcm'));
+
+COMMENT ON COLUMN partner.cipher_floor IS 'weakest cipher for S/MIME: empty, aes128-cbc, aes256-cbc or aes256-gcm';
+
+ALTER TABLE key ADD COLUMN capabilities BYTEA;
+
+COMMENT ON COLUMN key.capabilities IS 'SMIMECapabilities in DER that the last mail with its valid signature announced; NULL: none yet';
+
+UPDATE alembic_version SET version_num='0006' WHERE alembic_version.version_num = '0005';
+
+-- Running upgrade 0006 -> 0007
 
 CREATE TABLE exchange (
     digest BYTEA NOT NULL, 
@@ -521,7 +537,7 @@ COMMENT ON COLUMN addressee.author IS 'as in table exchange';
 
 COMMENT ON COLUMN addressee.recipient IS 'SHA-256 of the address, lower case';
 
-UPDATE alembic_version SET version_num='0007' WHERE alembic_version.version_num = '0005';
+UPDATE alembic_version SET version_num='0007' WHERE alembic_version.version_num = '0006';
 
 -- Running upgrade 0007 -> 0008
 

@@ -243,7 +243,17 @@ CREATE TABLE log_position (
 
 UPDATE alembic_version SET version_num='0005' WHERE alembic_version.version_num = '0004';
 
--- Running upgrade 0005 -> 0007
+-- Running upgrade 0005 -> 0006
+
+ALTER TABLE partner ADD COLUMN sign TEXT DEFAULT '' NOT NULL /* when mail to this partner is signed: empty (as set), never, protected or always */ CONSTRAINT sign_is_never_protected_or_always CHECK (sign IN ('', 'never', 'protected', 'always'));;
+
+ALTER TABLE partner ADD COLUMN cipher_floor TEXT DEFAULT '' NOT NULL /* weakest cipher for S/MIME: empty, aes128-cbc, aes256-cbc or aes256-gcm */ CONSTRAINT cipher_floor_is_a_cipher CHECK (cipher_floor IN ('', 'aes128-cbc', 'aes256-cbc', 'aes256-gcm'));;
+
+ALTER TABLE key ADD COLUMN capabilities BLOB /* SMIMECapabilities in DER that the last mail with its valid signature announced; NULL: none yet */ ;;
+
+UPDATE alembic_version SET version_num='0006' WHERE alembic_version.version_num = '0005';
+
+-- Running upgrade 0006 -> 0007
 
 CREATE TABLE exchange (
     digest BLOB NOT NULL /* SHA-256 of a key-exchange packet's own data, or of the encrypted content */, 
@@ -262,7 +272,7 @@ CREATE TABLE addressee (
 )
  WITHOUT ROWID;
 
-UPDATE alembic_version SET version_num='0007' WHERE alembic_version.version_num = '0005';
+UPDATE alembic_version SET version_num='0007' WHERE alembic_version.version_num = '0006';
 
 -- Running upgrade 0007 -> 0008
 

@@ -13,6 +13,7 @@ from uuid import UUID
 
 from gatepost.crypto.certificate import Certificate
 from gatepost.crypto.openpgp import Opened, Verification
+from gatepost.crypto.own_signature import Signature
 from gatepost.decision.plan import Judgement
 from gatepost.directory.event import Event, Record
 from gatepost.directory.exchange import AddresseeRow, ExchangeRow
@@ -55,6 +56,9 @@ class World:
     rows: list[ThreadRow] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     told: set[bytes] = field(default_factory=set)
+    announced: dict[str, bytes] = field(default_factory=dict)  # by fingerprint
+    signs: bool = True
+    entities: list[bytes] = field(default_factory=list)  # that were to be signed
     authors: dict[bytes, bytes] = field(default_factory=dict)  # by the digest of an exchange
     addressees: set[AddresseeRow] = field(default_factory=set)
 
@@ -68,9 +72,9 @@ class World:
         """Add a partner row."""
         self.partners[pattern] = Partner(pattern, **columns)  # type: ignore[arg-type]
 
-    def key(self, owner: str, *, trust: Trust = Trust.ADMIN, refusal: str = "") -> None:
+    def key(self, owner: str, *, trust: Trust = Trust.ADMIN, refusal: str = "", own: bool = False) -> None:
         """Add a key."""
-        self.keys[owner] = Key(f"FPR-{owner}", "openpgp", owner, f"{owner}|{refusal}".encode(), trust)
+        self.keys[owner] = Key(f"FPR-{owner}", "openpgp", owner, f"{owner}|{refusal}".encode(), trust, own)
 
     # ports: Partners, Threads
 
@@ -117,7 +121,7 @@ class World:
         """Let mail go there by assured TLS."""
         self.capabilities[hop] = Capability(hop, assured=True, by=by, policy="dane-only", steps=("TLSA records",))
 
-    # ports: Encryption, Opener, Submitter, Records, Holder
+    # ports: Encryption, Opener, Signatory, Submitter, Records, Holder
 
     def encrypt(self, pieces: Iterable[bytes], certificates: Sequence[bytes], on_wait: Callable[[], None]) -> Body:
         on_wait()
@@ -139,6 +143,22 @@ class World:
         on_wait()
         self.happens(f"open for {recipient.text} from {sender}")
         return self.opens.get(recipient.text)
+
+    def sign(
+        self,
+        entity: Body,
+        kind: str,
+        author: Address,
+        sender: Address,
+        *,
+        seconds: float,
+        on_wait: Callable[[], object],
+    ) -> Signature | None:
+        assert seconds <= 60  # what the tests' budgets leave
+        on_wait()
+        self.happens(f"sign with {kind} for {author.text} from {sender.text}")
+        self.entities.append(entity.read())
+        return Signature(b"SIGNATURE\n", "fake") if self.signs else None
 
     def submit(self, submission: Submission, budget: Budget) -> str:
         budget.tick()
@@ -212,6 +232,13 @@ class FakeKeys:
         owners = (address.text, address.domain)
         found = (self._world.keys[one] for one in owners if one in self._world.keys)
         return tuple(one for one in found if one.kind == kind)
+
+    def note(self, fingerprint: str, capabilities: bytes) -> None:
+        self._world.happens("note")
+        self._world.announced[fingerprint] = capabilities
+
+    def any_own(self) -> bool:
+        return any(one.own for one in self._world.keys.values())
 
 
 class FakeExchanges:

@@ -22,11 +22,13 @@ from gatepost.gateway.budget import Budget
 from gatepost.gateway.despatch import Despatch
 from gatepost.gateway.exchanges import Exchanges
 from gatepost.gateway.gateway import Gateway
+from gatepost.gateway.introduction import Introduction
 from gatepost.gateway.journal import Journal
 from gatepost.gateway.notices import Notices
 from gatepost.gateway.opening import Opening
 from gatepost.gateway.protection import Protection
 from gatepost.gateway.signatures import Signatures
+from gatepost.gateway.signing import SignedForms, SigningKeys
 from gatepost.gateway.survey import Surveyor
 from gatepost.gateway.telling import Telling
 from gatepost.gateway.verdict import Verdict
@@ -62,6 +64,8 @@ def gateway_over(
     certification: Certification | None = None,
     inline: bool = False,
     warn: bool = True,
+    when: str = "protected",
+    required: bool = False,
 ) -> Gateway:
     """Build a gateway over a world, with the shipped rules unless others are given."""
     rules = rules or read_rules(SHIPPED_RULES, frozenset())
@@ -84,8 +88,16 @@ def gateway_over(
         ladders=Ladders(),
         no_rung=no_rung,
         surveyor=surveyor,
+        signing=SigningKeys(when=when, required=required, keys=keys, reader=FakeCertificates(), site=SITE),
         protection=Protection(
-            authserv_id="gw.hosp.test", tags=rules.tags, encryption=world, smime=Smime(Enveloper())
+            authserv_id="gw.hosp.test",
+            tags=rules.tags,
+            encryption=world,
+            smime=Smime(Enveloper()),
+            signed=SignedForms(world),
+            introduction=Introduction(
+                keys=keys, reader=FakeCertificates(), minimal=lambda certificate, _: b"minimal " + certificate
+            ),
         ),
         arrivals=Arrivals(
             authserv_id="gw.hosp.test",
@@ -93,6 +105,7 @@ def gateway_over(
                 opener=world,
                 signatures=Signatures(
                     keys=keys,
+                    announced=keys,
                     reader=reader or FakeCertificates(),
                     certification=certification or NoAuthorities(),
                     openpgp=Spot(),

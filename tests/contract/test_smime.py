@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from lab.smime import READS_GCM, Smime
 
+from gatepost.crypto import der
 from gatepost.crypto.envelope import Enveloper
 from gatepost.crypto.smime import Smime as SmimeMessages
 from gatepost.crypto.x509 import X509Reader
@@ -128,3 +129,16 @@ def test_nobody_to_encrypt_to() -> None:
     """An envelope that nobody can open is refused."""
     with pytest.raises(CryptoError, match="nobody"):
         _enclosed(Enveloper(), ENTITY, [])
+
+
+@pytest.mark.parametrize("floor", ["", "aes128-cbc", "aes256-gcm"])
+def test_what_mail_announced_counts(world: World, floor: str) -> None:
+    """What a correspondent's mail announced wins over the certificate; the floor wins over both."""
+    weak = der.sequence(der.sequence(der.oid("2.16.840.1.101.3.4.1.2")))
+    someone = world.certificate("rsa-gcm")
+    fields, body = SmimeMessages(Enveloper()).enclose(
+        [ENTITY], [someone], lambda: None, announced={someone: weak}, floor=floor
+    )
+
+    assert (b"authEnveloped" in fields[0].value) is (floor == "aes256-gcm")
+    assert world.decrypt("rsa-gcm", fields, body.read()) == ENTITY

@@ -46,7 +46,11 @@ _SOCKETMAP = {"gatepost.transport.socketmap", "gatepost.transport.socketmap_clie
 # Libraries that are wrapped: the only modules that may import them.
 HOMES = {
     "Milter": {"gatepost.mta.adapter"},
-    "pysequoia": {"gatepost.crypto.sequoia", "gatepost.crypto.openpgp_signature"},
+    "pysequoia": {
+        "gatepost.crypto.sequoia",
+        "gatepost.crypto.openpgp_signature",
+        "gatepost.crypto.openpgp_signer",
+    },
     "gnupg": {"gatepost.crypto.gnupg_home"},
     "pkcs11": {"gatepost.crypto.token"},
     "structlog": {"gatepost.log"},

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from gatepost import secrets
+from gatepost.app.certification import authorities_of
 from gatepost.app.expiring import endings_of
 from gatepost.app.keys import keyring_of, tokens_of
 from gatepost.app.store import database_of, gate, host_of, open_database, site_of, upgrade_database
@@ -49,6 +50,7 @@ def examine(settings: Settings) -> list[Finding]:
         *doctor.secret_checks(settings.secrets.directory),
         *_ending_checks(settings),
         *_token_checks(settings),
+        *_authority_checks(settings),
         *doctor.folder_checks(folders),
         *doctor.service_checks(services),
         doctor.policy_check(settings.policy.socket),
@@ -78,6 +80,12 @@ def _token_checks(settings: Settings) -> Iterator[Finding]:
             if key.own and key.source.startswith("pkcs11:"):
                 yield from finding.trial(f"key {key.source}", partial(tokens.check, key.source))
         tokens.close()
+
+
+def _authority_checks(settings: Settings) -> Iterator[Finding]:
+    for name in ("roots", "intermediates"):
+        read = partial(authorities_of, settings, name)
+        yield from doctor.authority_checks(f"smime.{name}", getattr(settings.smime, name), read, datetime.now(UTC))
 
 
 def _validates(settings: Settings) -> bool:

@@ -7,18 +7,19 @@ from contextlib import contextmanager
 
 from gatepost import secrets
 from gatepost.app.capabilities import own_capabilities_of
+from gatepost.app.certification import certification_of
 from gatepost.app.keys import key_client_of, pool_of, smime_of
 from gatepost.app.monitoring import Monitor
 from gatepost.app.store import host_of, open_database, quarantine_of, site_of
 from gatepost.app.turn import alone_in
 from gatepost.crypto.certificate import EitherReader
-from gatepost.crypto.certification import NoAuthorities
+from gatepost.crypto.sequoia import minimal
 from gatepost.crypto.x509 import X509Reader
 from gatepost.db.cache import Cache
 from gatepost.db.engine import Database
 from gatepost.db.exchanges import SqlExchanges
 from gatepost.db.journal import SqlJournal
-from gatepost.db.keys import SqlKeys
+from gatepost.db.keys import SqlAnnounced, SqlKeys
 from gatepost.db.notices import SqlNotices
 from gatepost.db.partners import SqlPartners
 from gatepost.db.threads import SqlThreads
@@ -37,6 +38,7 @@ from gatepost.gateway.despatch import Despatch
 from gatepost.gateway.exchanges import Exchanges
 from gatepost.gateway.gateway import Gateway
 from gatepost.gateway.holding import Holding
+from gatepost.gateway.introduction import Introduction
 from gatepost.gateway.journal import Journal
 from gatepost.gateway.metrics import CountedSubmitter
 from gatepost.gateway.next_hops import Routes
@@ -46,6 +48,7 @@ from gatepost.gateway.protection import Protection
 from gatepost.gateway.rehearsal import rehearse
 from gatepost.gateway.release import Release
 from gatepost.gateway.signatures import Signatures
+from gatepost.gateway.signing import SignedForms, SigningKeys
 from gatepost.gateway.submission import Submitter
 from gatepost.gateway.survey import Surveyor
 from gatepost.gateway.telling import Telling
@@ -107,7 +110,9 @@ def gateway_of(
     keys = SqlKeys(database)
     pool = pool_of(settings)
     reader = EitherReader(openpgp=pool.encryptor, smime=X509Reader())
+    certification = certification_of(settings)
     aliases = aliases_of(settings, site, releasing=releasing, monitor=monitor)
+    key_worker = key_client_of(settings)
     surveyor = Surveyor(
         site=site,
         aliases=aliases,
@@ -118,13 +123,20 @@ def gateway_of(
         min_trust=Trust[settings.keys.min_trust.upper()],
         capabilities=capabilities,
         routes=routes_of(settings, monitor=monitor),
+        certification=certification,
     )
     writer = Writer(database, host_of(settings))
     arrivals = Arrivals(
         authserv_id=settings.authserv_id,
         opening=Opening(
-            opener=key_client_of(settings),
-            signatures=Signatures(keys=keys, reader=reader, certification=NoAuthorities(), openpgp=pool),
+            opener=key_worker,
+            signatures=Signatures(
+                keys=keys,
+                announced=SqlAnnounced(database),
+                reader=reader,
+                certification=certification,
+                openpgp=pool,
+            ),
             exchanges=Exchanges(SqlExchanges(database, writer)),
             inline=settings.openpgp.inline,
             directory=settings.gateway.spool,
@@ -147,11 +159,16 @@ def gateway_of(
         ),
         no_rung=Treatment.QUARANTINE if releasing else Treatment(settings.gateway.no_rung),
         surveyor=surveyor,
+        signing=SigningKeys(
+            when=settings.signing.when, required=settings.signing.required, keys=keys, reader=reader, site=site
+        ),
         protection=Protection(
             authserv_id=settings.authserv_id,
             tags=rules.tags,
             encryption=pool,
             smime=smime_of(settings),
+            signed=SignedForms(key_worker, settings.gateway.spool),
+            introduction=Introduction(keys=keys, reader=reader, minimal=minimal),
             directory=settings.gateway.spool,
         ),
         arrivals=arrivals,

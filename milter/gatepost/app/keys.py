@@ -11,16 +11,19 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from gatepost import secrets
+from gatepost.app.certification import certification_of
 from gatepost.app.store import chains_of, open_database, unix_path
 from gatepost.crypto.certificate import EitherReader
 from gatepost.crypto.envelope import Enveloper
 from gatepost.crypto.gnupg_engine import GnupgDecryptor, GnupgKeys
 from gatepost.crypto.halves import Unsealer
 from gatepost.crypto.opened_envelope import SmimeDecryptor
+from gatepost.crypto.openpgp_signer import OpenpgpSigner
 from gatepost.crypto.private_certificate import SmimeKeys
 from gatepost.crypto.private_key import load
 from gatepost.crypto.proof import Prover
 from gatepost.crypto.sequoia import SequoiaEncryptor
+from gatepost.crypto.signed_writer import SmimeSigner
 from gatepost.crypto.smime import Smime
 from gatepost.crypto.x509 import X509Reader
 from gatepost.db.engine import Database
@@ -83,6 +86,7 @@ def keyring_of(settings: Settings) -> Keyring:
         tokens=lambda: tokens_of(settings),
         public=lambda: secrets.read_public("keys", settings.secrets.directory),
         site=Site(frozenset(settings.gateway.internal_domains)),
+        certification=certification_of(settings),
     )
 
 
@@ -119,11 +123,16 @@ def serve_keys(settings: Settings, ready: Callable[[], None]) -> None:
     tokens = tokens_of(settings) if settings.keys.pkcs11_module else None
     if tokens is not None:
         secrets.read_pin(settings.secrets.directory)  # a fault is told before the first message
+    load_key = tokens.load if tokens else load
     holder = KeyHolder(
         own=KeyTable(database),
         partners=SqlKeys(database),
         openpgp=decryptor,
-        smime=SmimeDecryptor(triple_des=settings.smime.triple_des, load=tokens.load if tokens else load),
+        smime=SmimeDecryptor(triple_des=settings.smime.triple_des, load=load_key),
+        signers={
+            "openpgp": OpenpgpSigner(decryptor),
+            "smime": SmimeSigner(load_key, pss=settings.smime.signature == "pss"),
+        },
         keys=Unsealer(keys),
         vault=Unsealer(vault),
         prover=prover,
@@ -161,7 +170,7 @@ def _stamper(settings: Settings, database: Database, prover: Prover, heads: Head
 
 
 def _callers(settings: Settings) -> Callers:
-    """Let the milter's user have mail opened; what is held is released by root or the worker's own user alone."""
+    """Let the milter's user have mail opened and signed; root or the worker's own user alone release held mail."""
     try:
         return Callers(open=frozenset({pwd.getpwnam(settings.keys.milter_user).pw_uid}))
     except KeyError:

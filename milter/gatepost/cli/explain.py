@@ -97,6 +97,7 @@ def _copy(one: Copy) -> dict[str, Any]:
         "recipients": [recipient.address.text for recipient in one.recipients],
         "subject": one.subject,
         "in_place": one.in_place,
+        "signed": bool(one.signed),
     }
 
 
@@ -109,7 +110,7 @@ def _lines(plan: Plan) -> list[str]:
         )
         lines += [f"    {reason}" for reason in one.reasons]
     for number, copy in enumerate(plan.copies, start=1):
-        place = ", in place" if copy.in_place else ""
+        place = (", signed" if copy.signed else "") + (", in place" if copy.in_place else "")
         to = ", ".join(recipient.address.text for recipient in copy.recipients)
         lines.append(f"copy {number}: {copy.treatment.value}{place}, subject {copy.subject!r}, to {to}")
     return lines

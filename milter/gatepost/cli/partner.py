@@ -38,6 +38,10 @@ Nexthop = Annotated[str | None, typer.Option(help="Where its mail goes: HOST, [H
 Inbound = Annotated[str | None, typer.Option(help="How mail from it must come: none, tls or encrypt.")]
 InboundAction = Annotated[str | None, typer.Option(help="Else: flag, quarantine or tempfail.")]
 Note = Annotated[str | None, typer.Option(help="For admins.")]
+Sign = Annotated[str | None, typer.Option(help="When mail to it is signed: never, protected or always.")]
+CipherFloor = Annotated[
+    str | None, typer.Option(help="Weakest cipher for S/MIME: aes128-cbc, aes256-cbc or aes256-gcm.")
+]
 
 
 @app.command()
@@ -53,6 +57,8 @@ def add(
     inbound: Inbound = None,
     inbound_action: InboundAction = None,
     note: Note = None,
+    sign: Sign = None,
+    cipher_floor: CipherFloor = None,
 ) -> None:
     """Add a partner."""
     from gatepost.directory.partner_rules import read_partner
@@ -77,6 +83,8 @@ def set_(
     inbound: Inbound = None,
     inbound_action: InboundAction = None,
     note: Note = None,
+    sign: Sign = None,
+    cipher_floor: CipherFloor = None,
 ) -> None:
     """Change what is given of a partner; an empty value clears it."""
     from gatepost.directory.partner_rules import columns_of, read_partner

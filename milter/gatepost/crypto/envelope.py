@@ -11,9 +11,9 @@ Everything has a definite length, so the ciphertext is gathered before the envel
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from cryptography.hazmat.primitives import hashes, keywrap, padding
 from cryptography.hazmat.primitives.asymmetric import ec, rsa, x25519
@@ -21,7 +21,8 @@ from cryptography.hazmat.primitives.asymmetric.padding import MGF1, OAEP, PKCS1v
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from gatepost.crypto import agreement, cms, der
+from gatepost.crypto import agreement, capabilities, cms, der
+from gatepost.crypto.content_cipher import CIPHERS, ContentCipher, chosen
 from gatepost.crypto.x509 import Parsed, usable
 from gatepost.errors import CryptoError
 from gatepost.message.body import Spool
@@ -42,27 +43,7 @@ _WRAP_OCTETS = 32
 _BLOCK = 16
 _TAG = 16
 _NONCE = 12
-
-
-@dataclass(frozen=True, slots=True)
-class ContentCipher:
-    """How content is encrypted: its name in the settings, its OID in DER, the octets of its key, its mode."""
-
-    name: str
-    oid: bytes
-    key_octets: int
-    authenticated: bool
-
-
-CIPHERS = {
-    one.name: one
-    for one in (
-        ContentCipher("aes128-cbc", der.oid("2.16.840.1.101.3.4.1.2"), 16, authenticated=False),
-        ContentCipher("aes256-cbc", der.oid("2.16.840.1.101.3.4.1.42"), 32, authenticated=False),
-        ContentCipher("aes256-gcm", der.oid("2.16.840.1.101.3.4.1.46"), 32, authenticated=True),
-    )
-}
-_BEST = CIPHERS["aes256-gcm"]
+_NOTHING: Mapping[bytes, bytes] = MappingProxyType({})
 
 
 class Enveloper:
@@ -70,18 +51,27 @@ class Enveloper:
 
     def __init__(self, *, cipher: str = "aes256-cbc", oaep: bool = False, directory: Path | None = None) -> None:
         """
-        Take the cipher (one of CIPHERS) for recipients whose certificates do not announce AES-256-GCM, whether RSA
-        keys are used with OAEP, and the directory where large content is spooled.
+        Take the cipher (one of CIPHERS) for recipients who announced nothing, whether RSA keys are used with OAEP,
+        and the directory where large content is spooled.
         """
         self._cipher = CIPHERS[cipher]
         self._oaep = oaep
         self._directory = directory
 
     def envelop(
-        self, pieces: Iterable[bytes], certificates: Sequence[bytes], on_piece: Callable[[], None]
+        self,
+        pieces: Iterable[bytes],
+        certificates: Sequence[bytes],
+        on_piece: Callable[[], None],
+        *,
+        announced: Mapping[bytes, bytes] = _NOTHING,
+        floor: str = "",
     ) -> tuple[ContentCipher, Iterator[bytes]]:
         """
         Encrypt content in pieces to every certificate (DER); gives the cipher, and the envelope in pieces.
+
+        `announced` holds, by certificate, the SMIMECapabilities in DER that its holder's mail announced last: they
+        count more than the certificate's. The cipher is not weaker than `floor`, which is empty or one of CIPHERS.
 
         `on_piece` is called after each piece; what it raises ends the work. Raises CryptoError for a certificate
         that must not be encrypted to now, and OSError where the disk is full.
@@ -89,8 +79,11 @@ class Enveloper:
         recipients = [usable(one) for one in certificates]
         if not recipients:
             raise CryptoError("nobody to encrypt to")
-        announced = all(_BEST.oid in one.capabilities for one in recipients)
-        cipher = _BEST if announced else self._cipher
+        known = (
+            capabilities.announced(announced.get(one.certificate.data, b"")) or one.capabilities
+            for one in recipients
+        )
+        cipher = chosen(known, self._cipher, floor)
         key = os.urandom(cipher.key_octets)
         infos = [_recipient_info(one, key, oaep=self._oaep) for one in recipients]
         content = Spool(self._directory)

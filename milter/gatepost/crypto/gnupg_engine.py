@@ -24,10 +24,12 @@ from gatepost.crypto.certificate import Certificate
 from gatepost.crypto.gnupg_home import UNLOCKED, Home, records, remove_stale
 from gatepost.crypto.guard import Component
 from gatepost.crypto.openpgp import UNDECRYPTABLE, Decrypted, Verification
+from gatepost.crypto.own_signature import Signature
 from gatepost.errors import CryptoError
 
 _REMEMBERED = 1024  # certificates in one keyring, results kept
 _HOMES = 32  # private keys that have a home at one time
+_DIGEST = "SHA512"
 _ALGORITHMS = {"1": "RSA", "2": "RSA", "3": "RSA", "16": "ElGamal", "17": "DSA", "20": "ElGamal"}
 
 
@@ -170,7 +172,7 @@ def _unescaped(text: str) -> str:
 
 
 class GnupgDecryptor:
-    """Implements Decryptor. Thread-safe; `close` removes every home."""
+    """Implements Decryptor and SignatureMaker. Thread-safe; `close` removes every home."""
 
     def __init__(self, program: str = "gpg") -> None:
         self._program = program
@@ -198,6 +200,23 @@ class GnupgDecryptor:
             return Decrypted(run.digest.digest(), Verification("fail"))
         run.empty()
         raise CryptoError(UNDECRYPTABLE)
+
+    def sign(self, source: IO[bytes], private: bytes) -> Signature:
+        """
+        Sign what stands in a file with one transferable private key, detached, in ASCII armor.
+
+        Raises CryptoError where gpg does not sign with it: it has expired, or is not for signatures.
+        """
+        source.seek(0)
+        options = ["--digest-algo", _DIGEST]  # one that is large enough for every curve
+        gpg = self._home(private).gpg
+        try:
+            result = gpg.sign_file(source, detach=True, extra_args=options)
+        except OSError as error:
+            raise CryptoError(f"gpg stopped before it had read the message: {error.strerror}") from None
+        if result.returncode != 0 or result.status != "signature created" or not result.data:
+            raise CryptoError(f"gpg did not sign: {result.status or 'no reason given'}")
+        return Signature(bytes(result.data), f"pgp-{_DIGEST.lower()}")
 
     def close(self) -> None:
         """Remove every home and the agents that hold the keys."""

@@ -141,6 +141,42 @@ def _armored(packets: IO[bytes], *, checksum: bool) -> Iterator[bytes]:
     yield b"-----END PGP MESSAGE-----\n"
 
 
+@lru_cache(_REMEMBERED)
+def minimal(certificate: bytes, address: str) -> bytes:
+    """
+    Give of a certificate what is needed to encrypt to it: primary key, one user ID, the subkeys to encrypt to, and
+    the newest signature of its own on each. The user ID is one with this address, if there is any. Raises
+    CryptoError.
+    """
+    found = parse(certificate)
+    if len(found) != 1:
+        raise CryptoError(f"one certificate is needed, not {len(found)}")
+    used = {one.fingerprint for one in found[0].subkeys if one.encrypts}
+    primary, *others = _bound(PacketPile.from_bytes(found[0].certificate.data))
+    names = [one for one in others if one[0].tag == Tag.UserID]
+    names.sort(key=lambda one: guard.address_in(one[0].body.decode("utf-8", "replace")) != address.lower())
+    subkeys = [one for one in others if (one[0].fingerprint or "").upper() in used]
+    kept = (primary, *names[:1], *subkeys)
+    return bytes(pysequoia.Cert.from_packets([packet for one in kept for packet in one]))
+
+
+def _bound(packets: Iterable[Packet]) -> Iterator[tuple[Packet, ...]]:
+    """Give each key and user ID of a certificate, primary first, with its newest own binding signature."""
+    issuer, held, binding = "", None, None
+    for packet in packets:
+        if packet.tag in (*_KEYS, Tag.UserID, Tag.UserAttribute):
+            if held is not None:
+                yield (held, binding) if binding is not None else (held,)
+            held, binding = packet, None
+            issuer = issuer or (packet.key_id or "")
+        elif packet.tag == Tag.Signature and packet.signature_type in _BINDINGS:
+            own = packet.issuer_key_id == issuer or (packet.issuer_fingerprint or "").endswith(issuer)
+            if own and _is_newer(packet, binding):
+                binding = packet
+    if held is not None:
+        yield (held, binding) if binding is not None else (held,)
+
+
 def armored(certificate: bytes) -> str:
     """Give a certificate as ASCII armor."""
     return pysequoia.armor(certificate, pysequoia.ArmorKind.PublicKey)

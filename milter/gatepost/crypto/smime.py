@@ -5,15 +5,16 @@ What is encrypted is the message's own content, as in PGP/MIME: its Content-* fi
 body.
 """
 
-import binascii
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
-from gatepost.crypto.envelope import ContentCipher, Enveloper
+from gatepost.crypto.content_cipher import ContentCipher
+from gatepost.crypto.envelope import Enveloper
+from gatepost.message import base64_lines
 from gatepost.message.body import Body, Spool
 from gatepost.message.field import Field
 
-_LINE = 57  # octets that make 76 characters of base64 (RFC 2045 section 6.8)
 _KINDS = {False: b"enveloped-data", True: b"authEnveloped-data"}
 
 
@@ -26,16 +27,26 @@ class Smime:
         self._directory = directory
 
     def enclose(
-        self, plaintext: Iterable[bytes], certificates: Sequence[bytes], on_piece: Callable[[], None]
+        self,
+        plaintext: Iterable[bytes],
+        certificates: Sequence[bytes],
+        on_piece: Callable[[], None],
+        *,
+        announced: Mapping[bytes, bytes] = MappingProxyType({}),
+        floor: str = "",
     ) -> tuple[tuple[Field, ...], Body]:
         """
         Encrypt an entity to every certificate (DER); gives the message's Content-* fields and its body.
 
+        `announced` and `floor` as in Enveloper.
+
         `on_piece` is called after each piece; what it raises ends the work. Raises CryptoError, OSError.
         """
-        cipher, envelope = self._enveloper.envelop(plaintext, certificates, on_piece)
+        cipher, envelope = self._enveloper.envelop(
+            plaintext, certificates, on_piece, announced=announced, floor=floor
+        )
         body = Spool(self._directory)
-        for lines in _base64(envelope):
+        for lines in base64_lines.encoded(envelope):
             body.write(lines)
         return _fields(cipher), body
 
@@ -48,21 +59,3 @@ def _fields(cipher: ContentCipher) -> tuple[Field, ...]:
         Field(b"Content-Disposition", b' attachment; filename="smime.p7m"'),
         Field(b"Content-Description", b" S/MIME encrypted message"),
     )
-
-
-def _base64(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """Encode as base64 in lines that end with CRLF."""
-    held = b""
-    for piece in pieces:
-        data = held + piece
-        whole = len(data) - len(data) % _LINE
-        held = data[whole:]
-        if whole:
-            yield _lines(data[:whole])
-    if held:
-        yield _lines(held)
-
-
-def _lines(data: bytes) -> bytes:
-    text = binascii.b2a_base64(data, newline=False)
-    return b"".join([text[start : start + 76] + b"\r\n" for start in range(0, len(text), 76)])

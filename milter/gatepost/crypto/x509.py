@@ -2,7 +2,7 @@
 X.509 certificates of correspondents: read, and judged whether mail may be encrypted to them, or signed by them.
 
 What a certificate says of itself is held against RFC 8550 (S/MIME certificates) and RFC 5280. Whoever imports one
-vouches for whom it is: no authority is asked, and no revocation list.
+vouches for whom it is; where authorities are to vouch, `certification` asks them.
 """
 
 import re
@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from gatepost.crypto import der, guard
+from gatepost.crypto import capabilities, der, guard
 from gatepost.crypto.certificate import Certificate
 from gatepost.crypto.guard import Component
 from gatepost.errors import CryptoError
@@ -45,7 +45,7 @@ _UNREADABLE = (
     x509.InvalidVersion,
     x509.UnsupportedGeneralNameType,
 )
-_VERSION_TAG, _OID_TAG = 0xA0, 0x06
+_VERSION_TAG = 0xA0
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +76,10 @@ class Parsed:
     def refusal(self, now: datetime) -> str:
         """Tell why mail must not be encrypted to it now; empty if it may."""
         return self.component.fault(now) or self.encryption_fault
+
+    def signing_refusal(self, now: datetime) -> str:
+        """Tell why mail must not be signed with its key now; empty if it may."""
+        return self.component.fault(now) or self.signature_fault
 
 
 class X509Reader:
@@ -282,13 +286,5 @@ def _capabilities(found: x509.Certificate) -> frozenset[bytes]:
     """Name the algorithms of the extension SMIMECapabilities (RFC 4262); none where it cannot be read."""
     for one in found.extensions:
         if one.oid == _CAPABILITIES and isinstance(one.value, x509.UnrecognizedExtension):
-            with suppress(ValueError):
-                return frozenset(_first_oids(one.value.value))
+            return capabilities.announced(one.value.value)
     return frozenset()
-
-
-def _first_oids(capabilities: bytes) -> Iterator[bytes]:
-    for _, _, capability in der.parts(der.content(capabilities)):
-        tag, whole, _ = next(der.parts(capability), (0, b"", b""))
-        if tag == _OID_TAG:
-            yield whole

@@ -27,7 +27,9 @@ _PUBLIC = (
     key.c.expires,
     key.c.source,
     key.c.added,
+    key.c.capabilities,
 )
+_ANY_OWN = select(key.c.fingerprint).where(key.c.own).limit(1)
 _BY_OWNER = select(*_PUBLIC).where(key.c.owner.in_(bindparam("owners", expanding=True)))
 
 
@@ -37,17 +39,25 @@ class SqlKeys:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._cached: Cache[tuple[str, ...], tuple[Key, ...]] = Cache(self._find)
+        self._cached_own: Cache[None, bool] = Cache(self._any_own)
 
     def find(self, address: Address, kind: str) -> tuple[Key, ...]:
         """Give the keys of that kind for the address, best owner first; raises StorageError."""
         return tuple([one for one in self._cached(owners(address)) if one.kind == kind])
 
+    def any_own(self) -> bool:
+        """Tell whether the site holds the private half of any key; raises StorageError."""
+        return self._cached_own(None)
+
+    def _any_own(self, _: None) -> bool:
+        with self._database.reading() as connection:
+            return connection.execute(_ANY_OWN).first() is not None
+
     def _find(self, names: tuple[str, ...]) -> tuple[Key, ...]:
         with self._database.reading() as connection:
             rows = connection.execute(_BY_OWNER, {"owners": names}).all()
-        return tuple(
-            sorted(map(_key, rows), key=lambda one: (names.index(one.owner), -one.trust, one.fingerprint))
-        )
+        latest = sorted(rows, key=lambda row: (-row.added.timestamp(), row.fingerprint))
+        return tuple(sorted(map(_key, latest), key=lambda one: (names.index(one.owner), -one.trust)))
 
 
 class KeyTable:
@@ -94,15 +104,34 @@ class KeyTable:
                 raise DirectoryError(f"there is no key {fingerprint}" + (f" for {owner}" if owner else ""))
 
     def sealed(self, address: Address, kind: str) -> tuple[tuple[Key, bytes], ...]:
-        """Give our own keys for an address, best owner and latest first, with their sealed private halves."""
+        """Give our own keys for an address, best owner and newest first, with their sealed private halves."""
         names = owners(address)
-        statement = select(*_PUBLIC, key.c.private).where(
-            key.c.owner.in_(names), key.c.kind == kind, key.c.private.is_not(None)
+        statement = (
+            select(*_PUBLIC, key.c.private)
+            .where(key.c.owner.in_(names), key.c.kind == kind, key.c.private.is_not(None))
+            .order_by(key.c.added.desc(), key.c.fingerprint)
         )
         with self._database.reading() as connection:
-            rows = connection.execute(statement.order_by(key.c.added.desc(), key.c.fingerprint)).all()
+            rows = connection.execute(statement).all()
         found = [(_key(row), bytes(row.private)) for row in rows]
         return tuple(sorted(found, key=lambda one: names.index(one[0].owner)))
+
+
+class SqlAnnounced:
+    """Notes what correspondents can read; implements the port `Announced`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def note(self, fingerprint: str, capabilities: bytes) -> None:
+        """Keep what a mail announced, under every owner of the key; writes only what is new."""
+        other = key.c.capabilities.is_(None) | (key.c.capabilities != capabilities)
+        here = (key.c.fingerprint == fingerprint) & other
+        with self._database.reading() as connection:
+            if connection.execute(select(key.c.fingerprint).where(here).limit(1)).first() is None:
+                return
+        with self._database.writing() as connection:
+            connection.execute(update(key).where(here).values(capabilities=capabilities))
 
 
 def _key(row: Row[*tuple[Any, ...]]) -> Key:
@@ -120,6 +149,7 @@ def _key(row: Row[*tuple[Any, ...]]) -> Key:
         expires=row.expires,
         source=row.source,
         added=row.added,
+        capabilities=bytes(row.capabilities or b""),
     )
 
 

@@ -1,11 +1,11 @@
 """
 Copies: which recipients share one form of the message, and which copy stays in place.
 
-Recipients share a copy if treatment, next hop and mark are the same. Those who do not see each other share no
-OpenPGP or CMS recipient list: a recipient who is not named in To or Cc shares a copy only with others who have
-exactly the same keys. At most one copy stays in place: one that passes, else over TLS, else the largest
-encrypted one; a held copy never. Recipients to whom aliases lead do not stand in the envelope: they share no copy
-with those who do, and theirs never stays in place.
+Recipients share a copy if treatment, next hop, mark, signing and the weakest cipher allowed are the same. Those
+who do not see each other share no OpenPGP or CMS recipient list: a recipient who is not named in To or Cc shares
+a copy only with others who have exactly the same keys. At most one copy stays in place: one that passes, else
+over TLS, else the largest encrypted one; a held copy never. Recipients to whom aliases lead do not stand in the
+envelope: they share no copy with those who do, and theirs never stays in place.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ from gatepost.message.subject import MARK, Tags
 _LISTED = frozenset({Treatment.OPENPGP, Treatment.SMIME})
 _SEPARATORS = bytes.maketrans(b'<>,;:"()[]\t\r\n', b" " * 13)
 
-_Group = tuple[Treatment, str, bool, tuple[str, ...], bool]
+_Group = tuple[Treatment, str, bool, tuple[str, ...], str, str, bool]
 
 
 def shared(view: View, judgements: Sequence[Judgement], tags: Tags) -> tuple[Copy, ...]:
@@ -42,12 +42,13 @@ def _group(judgement: Judgement, seen: frozenset[bytes]) -> _Group:
     treatment = judgement.treatment
     aliased = judgement.recipient.alias is not None
     if treatment not in PROTECTING:
-        return (treatment, "", False, (), aliased)
+        return (treatment, "", False, (), judgement.signed, "", aliased)
     hidden: tuple[str, ...] = ()
     if treatment in _LISTED and str(judgement.recipient.address).lower().encode() not in seen:
         hidden = ("hidden", *sorted(key.fingerprint for key in judgement.keys))
     nexthop = judgement.nexthop if treatment is Treatment.TLS else ""
-    return (treatment, nexthop, judgement.mark, hidden, aliased)
+    floor = judgement.floor if treatment is Treatment.SMIME else ""
+    return (treatment, nexthop, judgement.mark, hidden, judgement.signed, floor, aliased)
 
 
 def _visible(fields: Sequence[Field]) -> frozenset[bytes]:
@@ -95,6 +96,8 @@ def _copy(view: View, members: Sequence[Judgement], tags: Tags, *, in_place: boo
         keys=tuple(keys.values()),
         nexthop=first.nexthop,
         mark=mark,
+        signed=first.signed,
+        floor=first.floor,
     )
 
 

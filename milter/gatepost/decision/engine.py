@@ -131,16 +131,21 @@ def _judge(view: View, facts: RecipientFacts, rules: RuleSet, ladders: Ladders, 
         counted = [rule for rule in rules.rules if not rule.comes_second or rule in second]
         demanded = _demanded(view, facts, counted)
         outcome = _treated(demanded, view, facts, ladders, no_rung)
+    signed = view.signing.signed(outcome.treatment, facts)
+    if signed.missing:
+        outcome = _Outcome(no_rung, outcome.reasons)
     return Judgement(
         recipient=facts.recipient,
         direction=facts.direction,
         demand=demanded.demand,
         rules=tuple([rule.name for rule in demanded.rules]),
         treatment=outcome.treatment,
-        reasons=_followed(facts) + demanded.reasons + outcome.reasons,
+        reasons=_followed(facts) + demanded.reasons + outcome.reasons + signed.reasons,
         keys=outcome.keys,
         nexthop=outcome.nexthop,
         mark=demanded.mark,
+        signed=signed.kind,
+        floor=facts.partner.cipher_floor if facts.partner is not None else "",
         notify=any(rule.notify for rule in demanded.rules),
     )
 

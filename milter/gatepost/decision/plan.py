@@ -2,7 +2,7 @@
 The plan: the decision for a transaction, as a value that can be printed, compared, stored and carried out.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from gatepost.decision.demand import Demand, Treatment
@@ -27,7 +27,8 @@ class Judgement:
     What was decided for one recipient: demand, the rules that made it, treatment, and each step's reason.
 
     `mark` tells that the subject of a protected copy takes the mark; a partner's standing demand alone leaves
-    the subject untouched.
+    the subject untouched. `signed` is the technology in which the copy is signed, `smime` or `openpgp`, or empty;
+    `floor` the weakest cipher that S/MIME may use, or empty.
     """
 
     recipient: Recipient
@@ -39,6 +40,8 @@ class Judgement:
     keys: tuple[Key, ...] = ()
     nexthop: str = ""
     mark: bool = False
+    signed: str = ""
+    floor: str = ""
     notify: bool = False  # a rule asked that the sender be told
 
 
@@ -48,7 +51,7 @@ class Copy:
     One form of the message and the recipients who share it.
 
     `subject` is the subject as these recipients will read it, decoded. `in_place` tells that the original,
-    edited, is this copy.
+    edited, is this copy. `signed` and `floor` as in a judgement.
     """
 
     treatment: Treatment
@@ -58,6 +61,8 @@ class Copy:
     keys: tuple[Key, ...] = ()
     nexthop: str = ""
     mark: bool = False
+    signed: str = ""
+    floor: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,3 +77,16 @@ class Plan:
     judgements: tuple[Judgement, ...]
     copies: tuple[Copy, ...]
     inbound: Inbound | None = None
+
+    @property
+    def is_signed(self) -> bool:
+        """Whether any copy is to be signed."""
+        return any(copy.signed for copy in self.copies)
+
+    def unsigned(self, why: str) -> "Plan":
+        """Give the same plan for a message that turned out not to be one that can be signed."""
+        judgements = tuple(
+            replace(one, signed="", reasons=(*one.reasons, f"yet not signed: {why}")) if one.signed else one
+            for one in self.judgements
+        )
+        return replace(self, judgements=judgements, copies=tuple(replace(one, signed="") for one in self.copies))

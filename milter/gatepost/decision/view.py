@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from gatepost.decision.inbound import Inbound
+from gatepost.decision.signing import Signing
 from gatepost.message import subject
 from gatepost.message.field import Field
 from gatepost.message.subject import Tags
@@ -24,7 +25,8 @@ class View:
     and body. `finds` gives the number of finds of each detector. `encrypted` tells that the message is truly
     encrypted already: computed from packets, never from a label. `requiretls` tells that the sender asked for
     verified TLS on the whole way (RFC 8689 section 2). `inbound` tells, of a
-    message from outside for inside recipients, how it came and what its sender's partner rows ask.
+    message from outside for inside recipients, how it came and what its sender's partner rows ask. `signing` tells
+    how it may be signed.
     """
 
     sender: str
@@ -38,6 +40,7 @@ class View:
     encrypted: bool = False
     requiretls: bool = False
     inbound: Inbound | None = None
+    signing: Signing = field(default_factory=Signing)
     _headers: dict[bytes, tuple[str, ...]] = field(default_factory=dict, compare=False, repr=False)
 
     @classmethod
@@ -83,6 +86,7 @@ class View:
             encrypted=self.encrypted,
             requiretls=self.requiretls,
             inbound=self.inbound,
+            signing=self.signing,
             _headers=self._headers,
         )
 

@@ -32,7 +32,8 @@ class Key:
     One key under one owner: public half as binary OpenPGP or DER; times in UTC.
 
     `owner` is an address or a domain, as looked up. `own` tells that the site holds the private half.
-    `added` is when it came.
+    `added` is when it came. `capabilities` are SMIMECapabilities in DER, as the last mail with its valid signature
+    announced them.
     """
 
     fingerprint: str
@@ -43,6 +44,7 @@ class Key:
     own: bool = False
     expires: datetime | None = None
     source: str = ""
+    capabilities: bytes = b""
     added: datetime | None = field(default=None, compare=False)
 
 
@@ -72,3 +74,24 @@ class Keys(Protocol):
 
     def find(self, address: Address, kind: str) -> tuple[Key, ...]:
         """Give the keys of that kind for the address, best owner first."""
+
+    def any_own(self) -> bool:
+        """Tell whether the site holds the private half of any key."""
+
+
+class Announced(Protocol):
+    """Notes what correspondents can read. Raises StorageError."""
+
+    def note(self, fingerprint: str, capabilities: bytes) -> None:
+        """Keep the SMIMECapabilities, in DER, of a mail with a valid signature by the key of that fingerprint."""
+
+
+def may_sign(key: Key, author: Address, sender: Address) -> bool:
+    """
+    Tell whether a key of ours may sign what its author, the single address in From, and its envelope sender are
+    given for: an address's key only where both are that address, a domain's only where both are of that domain.
+    """
+    found = owners(author)
+    if not key.own or key.owner not in found or author.domain != sender.domain:
+        return False
+    return key.owner == author.domain or bool({*found[:-1]} & {*owners(sender)[:-1]})

@@ -16,7 +16,8 @@ class Partner:
     One row of the partner table, as the admin wrote it.
 
     `tls` is empty, `verify`, `dane`, `mta-sts` or `fingerprint:SHA256`; `ladder` names treatments, best first;
-    `tls_ca` is a path; `nexthop` a host, `[host]` or `[host]:port`.
+    `tls_ca` is a path; `nexthop` a host, `[host]` or `[host]:port`. `sign` is empty, `never`, `protected` or
+    `always`; `cipher_floor` empty or the weakest cipher that S/MIME may use.
     """
 
     pattern: str
@@ -29,6 +30,8 @@ class Partner:
     inbound: str = "none"
     inbound_action: str = "flag"
     note: str = ""
+    sign: str = ""
+    cipher_floor: str = ""
 
 
 def patterns(address: Address) -> tuple[str, ...]:

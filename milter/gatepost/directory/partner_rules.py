@@ -18,6 +18,8 @@ DEMANDS = ("none", "tls", "encrypt")
 TREATMENTS = ("tls", "openpgp", "smime", "pdf", "securedoc", "pickup")
 TLS_WORDS = ("verify", "dane", "mta-sts")
 INBOUND_ACTIONS = ("flag", "quarantine", "tempfail")
+SIGN_WORDS = ("never", "protected", "always")
+CIPHER_FLOORS = ("aes128-cbc", "aes256-cbc", "aes256-gcm")
 
 _DOMAIN = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*")
 _FINGERPRINT = re.compile(r"fingerprint:[0-9a-f]{64}")
@@ -69,6 +71,8 @@ def read_partner(values: Mapping[str, str]) -> Partner:
         inbound=given["inbound"].lower() or "none",
         inbound_action=given["inbound_action"].lower() or "flag",
         note=values.get("note", ""),
+        sign=given["sign"].lower(),
+        cipher_floor=given["cipher_floor"].lower(),
     )
     faults += _column_faults(row)
     if faults:
@@ -109,6 +113,10 @@ def _column_faults(row: Partner) -> Iterator[str]:
         yield f"nexthop: {row.nexthop!r} is not a host, [host] or either with :port"
     yield from _unknown("inbound", row.inbound, DEMANDS)
     yield from _unknown("inbound_action", row.inbound_action, INBOUND_ACTIONS)
+    if row.sign:
+        yield from _unknown("sign", row.sign, SIGN_WORDS)
+    if row.cipher_floor:
+        yield from _unknown("cipher_floor", row.cipher_floor, CIPHER_FLOORS)
 
 
 def _verify_faults(row: Partner) -> Iterator[str]:

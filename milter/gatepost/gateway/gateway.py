@@ -29,6 +29,7 @@ from gatepost.gateway.next_hops import NextHops
 from gatepost.gateway.protection import Protection
 from gatepost.gateway.report import Returned, is_report
 from gatepost.gateway.resume import Rungs, rest_of
+from gatepost.gateway.signing import SigningKeys, UnsignableError
 from gatepost.gateway.survey import Survey, Surveyor
 from gatepost.gateway.verdict import Reject, TempFail, Verdict
 from gatepost.message import address, warning
@@ -59,6 +60,7 @@ class Gateway:
         ladders: Ladders,
         no_rung: Treatment,
         surveyor: Surveyor,
+        signing: SigningKeys,
         protection: Protection,
         arrivals: Arrivals,
         journal: Journal,
@@ -69,6 +71,7 @@ class Gateway:
         self._ladders = ladders
         self._no_rung = no_rung
         self._surveyor = surveyor
+        self._signing = signing
         self._protection = protection
         self._arrivals = arrivals
         self._journal = journal
@@ -101,11 +104,15 @@ class Gateway:
         inbound = self._surveyor.inbound(transaction) if concerned and not inside else None
         view = View.of(transaction, self._rules.tags, outside=outside, complete=False, inbound=inbound)
         demanded = frozenset(one.recipient for one in facts if engine.may_demand(view, one, self._rules))
+        signs = inside and any(self._may_sign(one, protected=one.recipient in demanded) for one in facts)
+        if signs:
+            view = replace(view, signing=self._signing.of(transaction))
         needs_body = (
             is_report(transaction)
             or len({one.direction for one in facts if one.direction in _CAME_IN}) > 1  # two forms, one submitted
             or self._rules.needs_body
             or bool(demanded)
+            or bool(view.signing.keys)
             or any(
                 one.recipient.alias is not None  # a copy of its own is submitted
                 or (one.direction is Direction.IN and self._arrivals.concerns(transaction.fields))
@@ -115,6 +122,11 @@ class Gateway:
         return Survey(
             facts, view, needs_body, inside, self._next_hops(transaction, view, facts, demanded), demanded
         )
+
+    def _may_sign(self, facts: RecipientFacts, *, protected: bool) -> bool:
+        """Tell whether a copy for this recipient may be to be signed."""
+        settings = self._signing.settings
+        return settings.wanted(facts, protected=False) or (protected and settings.wanted(facts, protected=True))
 
     def _next_hops(
         self, transaction: Transaction, view: View, facts: Iterable[RecipientFacts], demanded: Container[Recipient]
@@ -174,7 +186,7 @@ class Gateway:
                 return Reject(self._refusal(transaction, plan))
             if plan.answer is Answer.TEMPFAIL:
                 return self._delay(transaction, plan)
-            outgoing = self._outgoing(transaction, plan, returned, budget, inside=survey.inside)
+            plan, outgoing = self._built(transaction, plan, returned, budget, inside=survey.inside)
             return self._despatch.send(
                 transaction, plan, outgoing, budget, attempt, started=started, envelope=envelope
             )
@@ -215,9 +227,21 @@ class Gateway:
             if not left:
                 return staying
             return staying + self._release(replace(transaction, recipients=left), budget, attempt)
-        outgoing = self._outgoing(transaction, plan, returned, budget, inside=survey.inside)
+        plan, outgoing = self._built(transaction, plan, returned, budget, inside=survey.inside)
         self._despatch.release(transaction, plan, outgoing, budget, attempt, started=started)
         return plan.judgements
+
+    def _built(
+        self, transaction: Transaction, plan: Plan, returned: Returned | None, budget: Budget, *, inside: bool
+    ) -> tuple[Plan, tuple[Outgoing, ...]]:
+        """Build every copy; a message that turns out not to be one that can be signed goes unsigned if it may."""
+        try:
+            return plan, self._outgoing(transaction, plan, returned, budget, inside=inside)
+        except UnsignableError as error:
+            if self._signing.settings.required:
+                raise
+            plan = plan.unsigned(str(error))
+            return plan, self._outgoing(transaction, plan, returned, budget, inside=inside)
 
     def _outgoing(
         self, transaction: Transaction, plan: Plan, returned: Returned | None, budget: Budget, *, inside: bool

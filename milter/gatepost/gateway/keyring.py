@@ -16,9 +16,11 @@ from typing import Protocol
 
 from gatepost.crypto import guard, seal
 from gatepost.crypto.certificate import Certificate, Reader, is_x509
+from gatepost.crypto.certification import NO_AUTHORITIES, Certification
 from gatepost.crypto.openpgp import private_context
 from gatepost.directory.key import Key, Trust, current
-from gatepost.errors import AddressError, CryptoError, DirectoryError
+from gatepost.errors import AddressError, DirectoryError
+from gatepost.gateway.fitness import Fitness
 from gatepost.message import address
 from gatepost.message.direction import Site
 
@@ -73,14 +75,17 @@ class Keyring:
         tokens: Callable[[], TokenReader],
         public: Callable[[], bytes],
         site: Site,
+        certification: Certification = NO_AUTHORITIES,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         """
         Take what makes OpenPGP keys, what reads private keys of S/MIME, the way to those on tokens, the way to the
-        public half of the secret `keys`, for sealing private keys, and what is ours.
+        public half of the secret `keys`, for sealing private keys, what is ours, and what tells whether
+        authorities vouch for a certificate.
         """
         self._table = table
         self._reader = reader
+        self._fitness = Fitness(reader, certification)
         self._maker = maker
         self._smime = smime
         self._tokens = tokens
@@ -196,10 +201,7 @@ class Keyring:
 
     def refusal(self, key: Key) -> str:
         """Tell why mail must not be encrypted to a key; empty if it may."""
-        try:
-            return self._reader.read(key.certificate)[0].refusal
-        except CryptoError as error:
-            return str(error)
+        return self._fitness.refusal(key)
 
 
 def _one(found: Sequence[Key], name: str) -> tuple[Key, ...]:

@@ -10,9 +10,10 @@ from gatepost.crypto import pgpmime
 from gatepost.crypto.smime import Smime
 from gatepost.decision.demand import Treatment
 from gatepost.decision.plan import Copy
-from gatepost.directory.key import Key
 from gatepost.gateway import own_fields
 from gatepost.gateway.budget import Budget
+from gatepost.gateway.introduction import Introduction
+from gatepost.gateway.signing import SignedForms
 from gatepost.message import subject
 from gatepost.message.body import Body
 from gatepost.message.edit import Append, Change, Edit, Form
@@ -38,44 +39,68 @@ class Protection:
     """Builds the forms of outgoing copies."""
 
     def __init__(
-        self, *, authserv_id: str, tags: Tags, encryption: Encryption, smime: Smime, directory: Path | None = None
+        self,
+        *,
+        authserv_id: str,
+        tags: Tags,
+        encryption: Encryption,
+        smime: Smime,
+        signed: SignedForms,
+        introduction: Introduction,
+        directory: Path | None = None,
     ) -> None:
         """Take, beside its neighbours, the directory in which large bodies are spooled."""
         self._authserv_id = authserv_id.lower().encode("ascii")
         self._tags = tags
         self._encryption = encryption
         self._smime = smime
+        self._signed = signed
+        self._introduction = introduction
         self._directory = directory
 
     def form(self, transaction: Transaction, copy: Copy, budget: Budget, *, for_outsiders: bool) -> Form:
-        """Build one copy's form; nothing is sent."""
+        """Build one copy's form; nothing is sent. Raises UnsignableError where it cannot be signed as decided."""
         edits: list[Edit] = list(
             own_fields.removed(transaction.fields, self._authserv_id, for_outsiders=for_outsiders)
         )
         if copy.mark:
             edits.extend(subject.mark_edits(transaction.fields, self._tags))
+        if copy.treatment is Treatment.TLS:
+            edits.append(Append(ROUTE, b" " + copy.nexthop.encode("ascii")))
+        found = self._content(transaction, copy, budget)
+        if found is None:
+            return Form(tuple(edits))
+        content, body = found
+        if "openpgp" in {copy.treatment, copy.signed}:
+            edits.extend(self._introduction.edits(transaction))
+        edits.extend(replaced_content(transaction.fields, content))
+        return Form(tuple(edits), body)
+
+    def _content(
+        self, transaction: Transaction, copy: Copy, budget: Budget
+    ) -> tuple[tuple[Field, ...], Body] | None:
+        """Sign, then encrypt; gives the copy's own Content-* fields and body, None where it has no others."""
+        content = tuple(filter(pgpmime.is_content, transaction.fields))
+        body = transaction.body
+        if copy.signed:
+            content, body = self._signed.form(transaction, content, copy.signed, budget)
+        plaintext = pgpmime.plaintext_of(content, body.chunks())
         match copy.treatment:
             case Treatment.OPENPGP:
-                content_type, body = pgpmime.enclose(self._armor(transaction, copy.keys, budget), self._directory)
-                edits.extend(replaced_content(transaction.fields, (Field(b"Content-Type", content_type),)))
-                return Form(tuple(edits), body)
-            case Treatment.SMIME:
-                plaintext = pgpmime.plaintext_of(transaction.fields, transaction.body.chunks())
                 certificates = [key.certificate for key in copy.keys]
-                content, body = self._smime.enclose(plaintext, certificates, budget.tick)
-                edits.extend(replaced_content(transaction.fields, content))
-                return Form(tuple(edits), body)
-            case Treatment.TLS:
-                edits.append(Append(ROUTE, b" " + copy.nexthop.encode("ascii")))
-        return Form(tuple(edits))
+                armor = self._encryption.encrypt(plaintext, certificates, budget.tick)
+                content_type, body = pgpmime.enclose(armor, self._directory)
+                return (Field(b"Content-Type", content_type),), body
+            case Treatment.SMIME:
+                announced = {key.certificate: key.capabilities for key in copy.keys}
+                return self._smime.enclose(
+                    plaintext, tuple(announced), budget.tick, announced=announced, floor=copy.floor
+                )
+        return (content, body) if copy.signed else None
 
     def close(self) -> None:
         """Let the engine's processes go."""
         self._encryption.close()
-
-    def _armor(self, transaction: Transaction, keys: Sequence[Key], budget: Budget) -> Body:
-        plaintext = pgpmime.plaintext_of(transaction.fields, transaction.body.chunks())
-        return self._encryption.encrypt(plaintext, [key.certificate for key in keys], budget.tick)
 
 
 def replaced_content(fields: Iterable[Field], content: Iterable[Field]) -> Iterator[Edit]:

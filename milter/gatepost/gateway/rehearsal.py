@@ -27,7 +27,8 @@ def rehearse(
     came: Came = Came.PLAIN,
 ) -> Transaction:
     """
-    Make the transaction of a message; `subject` takes the place of the file's.
+    Make the transaction of a message; `subject` takes the place of the file's. Where there is no message, its
+    sender stands in From.
 
     Without a client, a sender in the internal domains counts as authenticated, any other as an outside client;
     `came` tells how it came.
@@ -40,6 +41,8 @@ def rehearse(
             Field(b"Subject", b" " + subject.encode("utf-8")),
         )
     author = address.parse(_bracketed(sender))
+    if not raw and not author.is_null:
+        fields = (Field(b"From", b" " + _bracketed(sender)), *fields)
     return Transaction(
         client=replace(client or _client(author, site), came=came),
         sender=author,

@@ -60,6 +60,8 @@ def copy_of(members: Sequence[Judgement], *, in_place: bool) -> Copy:
         keys=tuple(keys.values()),
         nexthop=first.nexthop,
         mark=first.mark and first.treatment in PROTECTING,
+        signed=first.signed,
+        floor=first.floor,
     )
 
 
@@ -96,7 +98,7 @@ def _unrefused(judgement: Judgement) -> Judgement:
 
 def _held(judgement: Judgement, *reasons: str) -> Judgement:
     reasons = (*judgement.reasons, *reasons)
-    return replace(judgement, treatment=Treatment.QUARANTINE, reasons=reasons, keys=(), nexthop="")
+    return replace(judgement, treatment=Treatment.QUARANTINE, reasons=reasons, keys=(), nexthop="", signed="")
 
 
 def _reduced(copy: Copy, left: Sequence[Judgement]) -> Copy | None:

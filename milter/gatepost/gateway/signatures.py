@@ -6,6 +6,7 @@ Rules:
     From field; and it is pinned in the key table under that address or its domain, or authorities vouch for it.
   * Only a certificate that is pinned under the author's domain needs not name the author (RFC 3183).
   * A Sender field counts for nothing.
+  * What a good signature's maker says to be able to read is kept with the key: answers are encrypted so.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,7 +20,7 @@ from gatepost.crypto.openpgp import Verification
 from gatepost.crypto.signature import SignatureError, Signer
 from gatepost.crypto.signed_mail import SignedMail
 from gatepost.crypto.signing_certificate import signing_certificate
-from gatepost.directory.key import Key, Keys
+from gatepost.directory.key import Announced, Key, Keys, Trust
 from gatepost.errors import AddressError, CryptoError
 from gatepost.gateway.result import Signature
 from gatepost.message import address
@@ -55,8 +56,17 @@ class Verified:
 class Signatures:
     """Verifies signatures, and judges whose they are. Thread-safe."""
 
-    def __init__(self, *, keys: Keys, reader: Reader, certification: Certification, openpgp: Detached) -> None:
+    def __init__(
+        self,
+        *,
+        keys: Keys,
+        announced: Announced,
+        reader: Reader,
+        certification: Certification,
+        openpgp: Detached,
+    ) -> None:
         self._keys = keys
+        self._announced = announced
         self._reader = reader
         self._certification = certification
         self._openpgp = openpgp
@@ -92,6 +102,9 @@ class Signatures:
         judge = self._of_certificate if kind == "smime" else self._of_key
         pinned = self._pinned(author, kind)
         judged = [judge(one, pinned, author) for one in verified.signers]
+        for signer, one in zip(verified.signers, judged, strict=True):
+            if one.good and signer.capabilities:
+                self._announced.note(signer.fingerprint, signer.capabilities)
         found = next((one for one in judged if not one.good), judged[0])
         return replace(found, part=part)
 
@@ -115,7 +128,7 @@ class Signatures:
         certificate = signing_certificate(signer.certificate)
         if refusal := certificate.refusal():
             return Signature("fail", "smime", reason=refusal)
-        row = self._row(signer, pinned, author)
+        row = self._row(signer, [one for one in pinned if one.trust is not Trust.CA], author)
         named = guard.normal_address(author) in certificate.addresses
         if row is not None:
             trust = row.trust.name.lower()

@@ -64,6 +64,8 @@ def _judgement_to_json(one: Judgement) -> dict[str, object]:
         "keys": [[key.fingerprint, key.kind, key.owner, key.trust.name] for key in one.keys],
         "nexthop": one.nexthop,
         "mark": one.mark,
+        "signed": one.signed,
+        "floor": one.floor,
         "notify": one.notify,
     }
 

@@ -11,12 +11,15 @@ import socket
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from importlib import metadata
 from pathlib import Path
 
+from cryptography import x509
+
+from gatepost.crypto.chain import expired
 from gatepost.errors import ConfigError
 from gatepost.gateway.expiring import Ending
 from gatepost.mta.finding import Finding, fail, ok, trial, warn
@@ -105,6 +108,24 @@ def ending_checks(endings: Sequence[Ending], now: datetime) -> Iterator[Finding]
         yield warn(f"{one.what} ({one.fingerprint[-16:]}) {verb} on {one.expires:%Y-%m-%d}", one.remedy())
     if not endings:
         yield ok("no key or certificate in use expires soon")
+
+
+def authority_checks(
+    name: str, file: str, read: Callable[[], Sequence[x509.Certificate]], now: datetime
+) -> Iterator[Finding]:
+    """Check that a file of authorities, if one is set, can be read, and that none of them has expired."""
+    if not file:
+        return
+    try:
+        found = read()
+    except ConfigError as error:
+        yield fail(f"authorities of {name}", str(error))
+        return
+    gone = expired(found, now)
+    for one in gone:
+        yield warn(f"{name} {file}: {one}", "put the authority's new certificate there, or take this one out")
+    if not gone:
+        yield ok(f"{name} {file}: {len(found)} certificates")
 
 
 def folder_checks(folders: Mapping[str, Path]) -> Iterator[Finding]:

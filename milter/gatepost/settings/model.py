@@ -143,8 +143,27 @@ class Smime(Section):
     """For content; "aes256-gcm", which not all programs read, is taken where all certificates announce it."""
     rsa: Literal["pkcs1", "oaep"] = "pkcs1"
     """How the content's key is encrypted to RSA keys; not all programs read "oaep"."""
+    signature: Literal["pkcs1", "pss"] = "pkcs1"
+    """How RSA keys sign; not all programs read "pss"."""
     triple_des: bool = False
     """Also decrypt triple DES on the way in; it is weak (NIST SP 800-131A)."""
+    roots: str = ""
+    """PEM file of the authorities that the site trusts to vouch for certificates; empty: none. Read at start."""
+    intermediates: str = ""
+    """PEM file of authorities between those and certificates, where these come without; not trusted by that."""
+    revocation: Literal["soft", "hard", "off"] = "soft"
+    """An authority that cannot be asked is passed over ("soft") or refuses ("hard"); "off": none is asked."""
+    revocation_seconds: Annotated[float, Field(gt=0, le=60)] = 5.0
+    """Seconds that asking about one certificate may take; what comes later counts for the next message."""
+
+
+class Signing(Section):
+    """Signing of outgoing mail, with the private keys of its authors or their domains."""
+
+    when: Literal["never", "protected", "always"] = "protected"
+    """Which mail to outsiders: what is encrypted with S/MIME or OpenPGP, or also what passes or goes by TLS."""
+    required: bool = False
+    """Hold or refuse, as no_rung says, what is to be signed and whose author has no key for it."""
 
 
 class Database(Section):
@@ -238,6 +257,7 @@ class Settings(Section):
     keys: Keys = Keys()
     openpgp: OpenPGP = OpenPGP()
     smime: Smime = Smime()
+    signing: Signing = Signing()
     database: Database = Database()
     vault: Vault = Vault()
     quarantine: Quarantine = Quarantine()

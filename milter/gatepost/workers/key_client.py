@@ -6,6 +6,7 @@ Messages are handed over as unlinked files, and come back in such.
 """
 
 import os
+import re
 import select
 import socket
 import tempfile
@@ -19,6 +20,7 @@ from typing import IO, Any
 from uuid import UUID
 
 from gatepost.crypto.openpgp import Opened, Verification
+from gatepost.crypto.own_signature import Signature
 from gatepost.directory.stamp import DIGEST, Stamp
 from gatepost.errors import CryptoError, WorkerError
 from gatepost.message.address import Address
@@ -29,11 +31,12 @@ from gatepost.workers.frames import Frame
 _SECONDS = 90.0
 _MOST = 64 << 20  # octets
 _TICK = 5.0  # seconds between two calls of on_wait
+_MICALG = re.compile(r"[a-z0-9-]{1,32}")
 _STATUSES = frozenset({"pass", "fail", "none"})
 
 
 class KeyClient:
-    """Implements Opener and the release of data keys. Thread-safe."""
+    """Implements Opener, Signatory, and the release of data keys. Thread-safe."""
 
     def __init__(
         self, path: Path, seconds: float = _SECONDS, *, directory: Path | None = None, most: int = _MOST
@@ -71,6 +74,28 @@ class KeyClient:
             if head["status"] == "undecryptable":
                 return None
             return _read_answer(head, FileBody(opened.fileno()))
+
+    def sign(
+        self,
+        entity: Body,
+        kind: str,
+        author: Address,
+        sender: Address,
+        *,
+        seconds: float = _SECONDS,
+        on_wait: Callable[[], object] = lambda: None,
+    ) -> Signature | None:
+        """Have an entity signed with a key of its author; None where there is none. Raises WorkerError."""
+        request: dict[str, object] = {"op": "sign", "kind": kind, "author": author.text, "sender": sender.text}
+        wait = _Wait(min(seconds, self._seconds), on_wait)
+        with _file_of(entity) as file:
+            answer = self._ask(request, files=(file.fileno(),), wait=wait)
+        if answer.head["status"] == "unsigned":
+            return None
+        micalg = answer.head.get("micalg")
+        if not isinstance(micalg, str) or not _MICALG.fullmatch(micalg) or not answer.payload:
+            raise WorkerError("the key worker's answer lacks the signature")
+        return Signature(answer.payload, micalg)
 
     def release(self, held: UUID, wrapped: bytes) -> bytes:
         """Unwrap the data key of one held copy; raises CryptoError where it does not open, WorkerError."""
@@ -112,7 +137,7 @@ class KeyClient:
             raise WorkerError("the key worker closed the connection without an answer; is it being restarted?")
         answer.close()  # no answer brings a file that is wanted
         status = answer.head.get("status")
-        if status in {"ok", "undecryptable"}:
+        if status in {"ok", "undecryptable", "unsigned"}:
             return answer
         text = str(answer.head.get("text") or "the key worker gave no reason")
         if status == "refused" and head["op"] == "release":

@@ -4,6 +4,7 @@ The key worker: the one process that uses private keys, asked over a UNIX socket
 Rules:
   * Each key opens mail for its own address or its own domain only; the recipient is asked with every message, and
     the worker looks the keys up itself.
+  * A key signs for its own address or its own domain only: From and envelope sender are asked with every message.
   * Who may ask what is decided by the caller's user (SO_PEERCRED), never by what the caller says.
   * OpenPGP or CMS: which one a message is shows in its first octet.
   * What cannot be decrypted gets one answer, whatever the reason: nobody learns from the difference. Where a key
@@ -12,8 +13,8 @@ Rules:
   * Private halves are unsealed for one operation; nothing of a message is kept or logged.
 
 Requests are frames (`workers.frames`); the head's `op` is `ping`, `open` (files: the encrypted message, and an
-empty one for what comes of it), `release` (payload: a held copy's wrapped data key) or `prove` (payload:
-statements of stamps with their codes).
+empty one for what comes of it), `sign` (files: the entity), `release` (payload: a held copy's wrapped data key) or
+`prove` (payload: statements of stamps with their codes).
 """
 
 import os
@@ -31,8 +32,9 @@ from uuid import UUID
 from gatepost.crypto import pgpmime
 from gatepost.crypto.halves import Unsealer
 from gatepost.crypto.openpgp import Decryptor, private_context
+from gatepost.crypto.own_signature import MAX_SIGNED, SignatureMaker
 from gatepost.crypto.proof import Prover
-from gatepost.directory.key import Key, Keys
+from gatepost.directory.key import Key, Keys, may_sign
 from gatepost.errors import AddressError, CryptoError, GatepostError, WorkerError, cause
 from gatepost.log import logger
 from gatepost.message.address import Address, parse
@@ -40,7 +42,7 @@ from gatepost.vault.held import key_context
 from gatepost.workers import frames, notify
 from gatepost.workers.frames import Frame
 
-_AT_ONCE = 4  # decryptions; others wait
+_AT_ONCE = 4  # operations with private keys; others wait
 LARGEST = 128 << 20  # octets of a plaintext, whatever the caller asks for
 _IDLE_SECONDS = 600.0
 _DER = b"\x30"  # a SEQUENCE; no OpenPGP packet and no armor begins so
@@ -69,7 +71,7 @@ class Callers:
             return True
         if operation in {"ping", "prove"}:
             return user in self.open | self.release
-        return user in (self.open if operation == "open" else self.release)
+        return user in (self.open if operation in {"open", "sign"} else self.release)
 
 
 class KeyHolder:
@@ -82,15 +84,20 @@ class KeyHolder:
         partners: Keys,
         openpgp: Decryptor,
         smime: Decryptor,
+        signers: Mapping[str, SignatureMaker],
         keys: Unsealer,
         vault: Unsealer,
         prover: Prover,
         heads: Callable[[], Mapping[str, int]] = dict,
     ) -> None:
-        """Take what opens what is sealed to the secrets `keys` and `vault`, and who proves and tells stamps."""
+        """
+        Take what signs, by the kind of its keys; what opens what is sealed to the secrets `keys` and `vault`; and
+        who proves and tells stamps.
+        """
         self._own = own
         self._partners = partners
         self._decryptors = {"openpgp": openpgp, "smime": smime}
+        self._signers_of = signers
         self._keys = keys
         self._vault = vault
         self._prover = prover
@@ -109,6 +116,11 @@ class KeyHolder:
                     with _read_from(source) as encrypted, open(target, "wb", closefd=False) as opened:
                         most = min(int(str(head["most"])), LARGEST)
                         return self._open(recipient, str(head["sender"]), encrypted, opened, most)
+                case "sign":
+                    author, sender = (parse(str(head[name]).encode()) for name in ("author", "sender"))
+                    (source,) = files
+                    with _read_from(source, MAX_SIGNED) as entity:
+                        return self._sign(str(head["kind"]), author, sender, entity)
                 case "release":
                     return self._release(UUID(str(head["held"])), payload)
                 case "prove":
@@ -126,14 +138,7 @@ class KeyHolder:
         fault: WorkerError | None = None
         for key, sealed in self._own.sealed(recipient, kind):
             try:
-                private = self._keys.unwrap(sealed, private_context(key.fingerprint))
-            except CryptoError:
-                fault = WorkerError(
-                    f"the private half of our key {key.fingerprint} does not open: if the secret `keys` was"
-                    " rotated, restart the key worker; else restore the secret"
-                )
-                continue
-            try:
+                private = self._unsealed(key, sealed)
                 with self._slots:
                     done = self._decryptors[kind].decrypt(encrypted, opened, private, signers, most=most)
             except CryptoError:
@@ -148,6 +153,37 @@ class KeyHolder:
         if fault is not None:
             raise fault
         return {"status": "undecryptable"}, b""
+
+    def _sign(self, kind: str, author: Address, sender: Address, entity: IO[bytes]) -> Reply:
+        """Sign with the first key that may and does; who gets none is told so, and not why."""
+        signer = self._signers_of[kind]
+        fault: WorkerError | None = None
+        for key, sealed in self._own.sealed(author, kind):
+            if not may_sign(key, author, sender):
+                continue
+            try:
+                private = self._unsealed(key, sealed)
+                with self._slots:
+                    done = signer.sign(entity, private)
+            except CryptoError:
+                continue
+            except WorkerError as error:  # another key may sign it
+                fault = error
+                continue
+            return {"status": "ok", "micalg": done.micalg, "key": key.fingerprint}, done.data
+        if fault is not None:
+            raise fault
+        return {"status": "unsigned"}, b""
+
+    def _unsealed(self, key: Key, sealed: bytes) -> bytes:
+        """Unseal a private half; raises WorkerError, so that whatever needs it is tried again."""
+        try:
+            return self._keys.unwrap(sealed, private_context(key.fingerprint))
+        except CryptoError:
+            raise WorkerError(
+                f"the private half of our key {key.fingerprint} does not open: if the secret `keys` was rotated,"
+                " restart the key worker; else restore the secret"
+            ) from None
 
     def _signers(self, sender: str, kind: str) -> list[bytes]:
         """Give the certificates under the author's address or domain; none where that cannot be told."""
@@ -227,10 +263,10 @@ class _Connection(socketserver.BaseRequestHandler):
             return {"status": "failed", "text": "the key worker failed; its log tells more"}, b""
 
 
-def _read_from(file: int) -> IO[bytes]:
+def _read_from(file: int, most: int = pgpmime.MAX_CIPHERTEXT) -> IO[bytes]:
     """Open what was handed over for reading; ValueError unless it is a regular file of a size that is taken."""
     found = os.fstat(file)
-    if not stat.S_ISREG(found.st_mode) or found.st_size > pgpmime.MAX_CIPHERTEXT:
+    if not stat.S_ISREG(found.st_mode) or found.st_size > most:
         raise ValueError
     return open(file, "rb", closefd=False)
 

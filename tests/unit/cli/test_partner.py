@@ -77,6 +77,8 @@ def test_rows_by_command_line(table: Run) -> None:
         "inbound": "none",
         "inbound_action": "flag",
         "note": "",
+        "sign": "",
+        "cipher_floor": "",
     }
     words = ("partner", "add", "Bücher.example", "--demand", "encrypt", "--ladder", "openpgp, tls", "--note", "x")
     assert table(*words)[0] == 0

@@ -124,6 +124,7 @@ def site(bare: Site) -> Site:
         own=NoKeys(),
         partners=NoKeys(),
         smime=SmimeDecryptor(),
+        signers={},
         openpgp=NoKeys(),  # type: ignore[arg-type]
         keys=Unsealer(lambda: Halves(bytes(32))),
         vault=Unsealer(lambda: secrets.read_halves("vault", bare.settings.secrets.directory)),

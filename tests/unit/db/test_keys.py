@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from gatepost.db.engine import Database
-from gatepost.db.keys import KeyTable, SqlKeys
+from gatepost.db.keys import KeyTable, SqlAnnounced, SqlKeys
 from gatepost.directory.key import Key, Trust
 from gatepost.errors import DirectoryError
 from gatepost.message.address import parse
@@ -79,3 +79,40 @@ def test_unknown_key(database: Database, act: Callable[[KeyTable], None]) -> Non
     """Editing a key that is not there is an error that names it."""
     with pytest.raises(DirectoryError, match="no key AA"):
         act(KeyTable(database))
+
+
+def test_newest_own_key_first(database: Database) -> None:
+    """Of one owner's private keys, the one that came in last is given first: it signs."""
+    table = KeyTable(database)
+    for fingerprint in ("BB", "AA", "CC"):
+        table.put([replace(KEY, fingerprint=fingerprint)], sealed=b"sealed")
+    table.put([replace(KEY, fingerprint="DD", owner="a.test")], sealed=b"sealed")
+
+    found = [one.fingerprint for one, _ in table.sealed(parse(b"bob@a.test"), "openpgp")]
+    assert found == ["CC", "AA", "BB", "DD"]
+
+
+def test_any_own(database: Database) -> None:
+    """Whether there is a private half is told, once for all looks within the cache's time."""
+    keys, table = SqlKeys(database), KeyTable(database)
+    table.put([KEY])
+    assert not keys.any_own()
+    table.put([KEY], sealed=b"sealed")
+    assert SqlKeys(database).any_own()
+
+
+def test_what_mail_announced(database: Database) -> None:
+    """What a key's holder announced is kept under every owner, and stays when the key is imported again."""
+    table, announced = KeyTable(database), SqlAnnounced(database)
+    table.put([KEY, replace(KEY, owner="a.test"), replace(KEY, fingerprint="BB")])
+    announced.note("AA", b"0\x00")
+    announced.note("AA", b"0\x01")
+    announced.note("AA", b"0\x01")
+    announced.note("EE", b"0\x01")
+    table.put([KEY])
+
+    assert {(one.fingerprint, one.owner, one.capabilities) for one in table.rows()} == {
+        ("AA", "bob@a.test", b"0\x01"),
+        ("AA", "a.test", b"0\x01"),
+        ("BB", "bob@a.test", b""),
+    }

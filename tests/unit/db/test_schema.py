@@ -29,6 +29,8 @@ def _objects(file: Path) -> set[str]:
 
 def _normal(text: str) -> str:
     """Put an object's parts in one order: a migration may write constraints in another than the tables."""
+    for sign in "()":
+        text = text.replace(sign, f" {sign} ")
     return " ".join(sorted(text.replace(",", " ").replace("partner.pattern", "pattern").split()))
 
 

@@ -19,6 +19,7 @@ from lab.wait import until
 from gatepost.crypto import seal
 from gatepost.crypto.halves import Halves, Unsealer
 from gatepost.crypto.openpgp import Decrypted, Verification, private_context
+from gatepost.crypto.own_signature import Signature
 from gatepost.crypto.proof import Prover
 from gatepost.directory.key import Key, Trust, owners
 from gatepost.directory.stamp import NOTHING, Stamp
@@ -76,7 +77,7 @@ class FakeKeys:
         self.kinds.add(kind)
         return tuple(
             (
-                _key(owner, kind),
+                replace(_key(owner, kind), own=True),
                 seal.wrap(KEYS_PUBLIC, self.own[owner], private_context(_key(owner, kind).fingerprint)),
             )
             for owner in owners(address)
@@ -93,6 +94,19 @@ def _key(owner: str, kind: str, certificate: bytes = b"") -> Key:
     return Key(owner.encode().hex().upper(), kind, owner, certificate, Trust.ADMIN)
 
 
+class FakeSigner:
+    """Signs with the private half itself; notes who signed."""
+
+    def __init__(self) -> None:
+        self.refuses: set[bytes] = set()
+
+    def sign(self, source: IO[bytes], private: bytes) -> Signature:
+        if private in self.refuses:
+            raise CryptoError("expired")
+        source.seek(0)
+        return Signature(b"signed " + source.read() + b" with " + private, "pgp-sha512")
+
+
 class Worker:
     """A key worker in a thread."""
 
@@ -101,11 +115,13 @@ class Worker:
         self.keys = FakeKeys()
         self.decryptor = FakeDecryptor()
         self.smime = FakeDecryptor(b"0")
+        self.signer = FakeSigner()
         holder = KeyHolder(
             own=self.keys,
             partners=self.keys,
             openpgp=self.decryptor,
             smime=self.smime,
+            signers={"openpgp": self.signer, "smime": self.signer},
             keys=Unsealer(lambda: self.halves),
             vault=Unsealer(lambda: Halves(VAULT_PRIVATE)),
             prover=Prover(KEYS_PRIVATE),
@@ -551,3 +567,67 @@ def test_a_stranger_may_not_ask_for_proofs() -> None:
     callers = Callers(open=frozenset({1001}), release=frozenset({1002}))
 
     assert [callers.may(user, "prove") for user in (1001, 1002, 1003)] == [True, True, False]
+
+
+def _signed(client: KeyClient, author: str, sender: str, kind: str = "openpgp") -> bytes | None:
+    """Have a text signed; gives what the stand-in made of it."""
+    done = client.sign(MemoryBody(b"text"), kind, parse(f"<{author}>".encode()), parse(f"<{sender}>".encode()))
+    return None if done is None else done.data
+
+
+@pytest.mark.parametrize(
+    ("author", "sender", "private"),
+    [
+        ("anna@hosp.test", "anna@hosp.test", b"annas"),
+        ("Anna@hosp.test", "anna+list@hosp.test", b"annas"),
+        ("bert@hosp.test", "bert@hosp.test", b"domain"),
+        ("bert@hosp.test", "anna@hosp.test", b"domain"),
+        ("anna@hosp.test", "bert@hosp.test", b"domain"),  # not Anna's own: somebody else sends it
+        ("anna@hosp.test", "anna@other.test", None),
+        ("bob@other.test", "bob@other.test", None),
+    ],
+)
+def test_who_signs_for_whom(client: KeyClient, author: str, sender: str, private: bytes | None) -> None:
+    """An address's key signs where From and envelope sender are that address, a domain's for its own domain."""
+    assert _signed(client, author, sender) == (private and b"signed text with " + private)
+
+
+def test_the_next_key_signs(worker: Worker, client: KeyClient) -> None:
+    """A key that may not sign any more is passed over; where none is left, nothing is signed."""
+    worker.signer.refuses.add(b"annas")
+    assert _signed(client, "anna@hosp.test", "anna@hosp.test") == b"signed text with domain"
+
+    worker.signer.refuses.add(b"domain")
+    assert _signed(client, "anna@hosp.test", "anna@hosp.test") is None
+
+
+def test_kinds_of_keys_sign_apart(worker: Worker, client: KeyClient) -> None:
+    """The kind that was asked for is looked up; there is no other."""
+    assert _signed(client, "anna@hosp.test", "anna@hosp.test", "smime")
+    assert worker.keys.kinds == {"smime"}
+    with pytest.raises(WorkerError, match="does not understand"):
+        _signed(client, "anna@hosp.test", "anna@hosp.test", "x")
+
+
+def test_who_may_have_mail_signed() -> None:
+    """Who may have mail opened may have it signed; who may release may not."""
+    milter, admin = 4711, 4712
+    callers = Callers(open=frozenset({milter}), release=frozenset({admin}))
+
+    assert callers.may(milter, "sign")
+    assert not callers.may(admin, "sign")
+    assert not callers.may(4713, "sign")
+
+
+def test_a_signature_that_is_none(worker: Worker, client: KeyClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An answer whose digest is no plain word does not come into a header."""
+    monkeypatch.setattr(worker.signer, "sign", lambda *_: Signature(b"x", 'a"; b=\r\nX: y'))
+    with pytest.raises(WorkerError, match="lacks the signature"):
+        _signed(client, "anna@hosp.test", "anna@hosp.test")
+
+
+def test_a_database_that_does_not_answer_signs_nothing(worker: Worker, client: KeyClient) -> None:
+    """Where keys cannot be looked up the message waits; it does not go unsigned."""
+    worker.keys.broken = True
+    with pytest.raises(WorkerError, match="database"):
+        _signed(client, "anna@hosp.test", "anna@hosp.test")

@@ -1,0 +1,50 @@
+"""
+Quoted-printable, written so that no mail server on the way has a reason to touch it (RFC 2045 section 6.7).
+
+CRLF stays a line break; every other octet comes back as it was, bare CR and LF too. No line is longer than 76
+characters, ends with a blank, or begins with `From ` or with a dot.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+
+_LONGEST = 76
+_UNSAFE = re.compile(rb"[^\t -<>-~]")
+_TOUCHED = (b"From ", b".")
+
+
+def encoded(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Encode text in pieces; gives pieces of any size."""
+    held = b""
+    for piece in pieces:
+        *lines, held = (held + piece).split(b"\r\n")
+        if lines:
+            yield b"".join([_line(line) + b"\r\n" for line in lines])
+    if held:
+        yield _line(held)
+
+
+def _line(line: bytes) -> bytes:
+    """Encode what stands between two line breaks, in as many lines as it takes."""
+    text = _UNSAFE.sub(_escaped, line)
+    if text[-1:] in {b" ", b"\t"}:
+        text = text[:-1] + b"=%02X" % text[-1]
+    done = []
+    start = 0
+    while True:
+        first = b"=%02X" % text[start] if text.startswith(_TOUCHED, start) else b""
+        start += bool(first)
+        room = _LONGEST - len(first)
+        if len(text) - start <= room:
+            done.append(first + text[start:])
+            return b"=\r\n".join(done)
+        end = start + room - 1  # for the sign that the line goes on
+        mark = text.rfind(b"=", end - 2, end)
+        if mark >= 0:
+            end = mark
+        done.append(first + text[start:end])
+        start = end
+
+
+def _escaped(match: re.Match[bytes]) -> bytes:
+    return b"=%02X" % match[0][0]
