@@ -27,7 +27,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from gatepost.crypto import der
+from gatepost.crypto import capabilities
 from gatepost.errors import CryptoError
 
 Made = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
@@ -41,7 +41,6 @@ ALGORITHMS: Mapping[str, Callable[[], Made]] = {
 _EARLIER = timedelta(hours=1)  # for partners whose clock is slow
 _MAX_COMMON_NAME = 64
 _CAPABILITIES = x509.ObjectIdentifier("1.2.840.113549.1.9.15")
-_ANNOUNCED = ("2.16.840.1.101.3.4.1.46", "2.16.840.1.101.3.4.1.6", "2.16.840.1.101.3.4.1.42")
 _DOMAIN_NAMES = ("domain-confidentiality-authority", "domain-signing-authority")  # RFC 3183 sections 3 and 4
 
 
@@ -206,13 +205,8 @@ def _of_mail(owner: str, key: Made) -> list[tuple[x509.ExtensionType, bool]]:
         (usage, True),
         (x509.ExtendedKeyUsage([ExtendedKeyUsageOID.EMAIL_PROTECTION]), False),
         (names, False),
-        (x509.UnrecognizedExtension(_CAPABILITIES, _capabilities()), False),
+        (x509.UnrecognizedExtension(_CAPABILITIES, capabilities.OURS), False),
     ]
-
-
-def _capabilities() -> bytes:
-    """Announce what the key worker opens, best first (RFC 4262, RFC 5084 section 2.2)."""
-    return der.sequence(*(der.sequence(der.oid(one)) for one in _ANNOUNCED))
 
 
 def _usage(**allowed: bool) -> x509.KeyUsage:

@@ -55,12 +55,8 @@ class SqlKeys:
             return connection.execute(_ANY_OWN).first() is not None
 
     def _find(self, names: tuple[str, ...]) -> tuple[Key, ...]:
-        return tuple(
-            sorted(
-                map(_key, self._by_owner.rows(names)),
-                key=lambda one: (names.index(one.owner), -one.trust, one.fingerprint),
-            )
-        )
+        latest = sorted(self._by_owner.rows(names), key=lambda row: (-row.added.timestamp(), row.fingerprint))
+        return tuple(sorted(map(_key, latest), key=lambda one: (names.index(one.owner), -one.trust)))
 
 
 class KeyTable:
@@ -115,7 +111,7 @@ class KeyTable:
             .order_by(key.c.added.desc(), key.c.fingerprint)
         )
         with self._database.reading() as connection:
-            rows = connection.execute(statement.order_by(key.c.added.desc(), key.c.fingerprint)).all()
+            rows = connection.execute(statement).all()
         found = [(_key(row), bytes(row.private)) for row in rows]
         return tuple(sorted(found, key=lambda one: names.index(one[0].owner)))
 

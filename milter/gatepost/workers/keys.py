@@ -151,11 +151,7 @@ class KeyHolder:
             if own_only and "@" not in key.owner:
                 continue
             try:
-                private = self._keys.unwrap(sealed, private_context(key.fingerprint))
-            except CryptoError:
-                fault = _locked(key)
-                continue
-            try:
+                private = self._unsealed(key, sealed)
                 with self._slots:
                     done = self._decryptors[kind].decrypt(encrypted, opened, private, signers, most=most)
             except CryptoError:
@@ -179,11 +175,7 @@ class KeyHolder:
             if not may_sign(key, author, sender):
                 continue
             try:
-                private = self._keys.unwrap(sealed, private_context(key.fingerprint))
-            except CryptoError:
-                fault = _locked(key)
-                continue
-            try:
+                private = self._unsealed(key, sealed)
                 with self._slots:
                     done = signer.sign(entity, private)
             except CryptoError:
@@ -195,6 +187,16 @@ class KeyHolder:
         if fault is not None:
             raise fault
         return {"status": "unsigned"}, b""
+
+    def _unsealed(self, key: Key, sealed: bytes) -> bytes:
+        """Unseal a private half; raises WorkerError, so that whatever needs it is tried again."""
+        try:
+            return self._keys.unwrap(sealed, private_context(key.fingerprint))
+        except CryptoError:
+            raise WorkerError(
+                f"the private half of our key {key.fingerprint} does not open: if the secret `keys` was rotated,"
+                " restart the key worker; else restore the secret"
+            ) from None
 
     def _signers(self, sender: str, kind: str) -> list[bytes]:
         """Give the certificates under the author's address or domain; none where that cannot be told."""
@@ -213,13 +215,6 @@ class KeyHolder:
             return {"status": "refused", "text": str(error)}, b""
         logger.info("a held copy's data key was given out", held=str(held))
         return {"status": "ok"}, data_key
-
-
-def _locked(key: Key) -> WorkerError:
-    return WorkerError(
-        f"the private half of our key {key.fingerprint} does not open: if the secret `keys` was rotated, restart"
-        " the key worker; else restore the secret"
-    )
 
 
 class KeyServer(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
