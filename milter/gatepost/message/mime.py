@@ -6,8 +6,9 @@ parts, hundreds of levels, giant boundaries) costs one search through the body. 
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from gatepost.message.field import Field, named, unfold
 
@@ -24,7 +25,7 @@ class ContentType:
     """A Content-Type: `media` in lower case ("text/plain"), parameters by their lower-case names."""
 
     media: bytes
-    parameters: dict[bytes, bytes]
+    parameters: Mapping[bytes, bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,11 @@ def content_type(fields: Iterable[Field]) -> ContentType | None:
     found = named(fields, b"content-type")
     if len(found) != 1 or len(found[0].value) > _MAX_VALUE:
         return None
-    value = unfold(found[0].value)
+    return _content_type(unfold(found[0].value))
+
+
+@lru_cache(maxsize=256)  # a message is asked several times on its way
+def _content_type(value: bytes) -> ContentType | None:
     media = _TYPE.match(value)
     if media is None:
         return None
