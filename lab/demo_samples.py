@@ -198,16 +198,7 @@ def _inbound(town: Town) -> Iterator[Sample]:
     answer = {"kim@plain.test": _for("kim@plain.test", "Re: a question [-Encrypted-]")}
     about = "no tag: the conversation is protected"
     yield _sample("mia's answer", "mia", answer, "Re: a question", fields=fields, about=about)
-    closed = {"moe@hosp.test": _form(CLOSED, "open this", f"{_UNSIGNED}; flag=undecryptable")}
-    yield _sample(
-        "encrypted to mia, for an accomplice",
-        "mal@plain.test",
-        closed,
-        "open this",
-        entity=(line, outer, word),
-        door="outside",
-        about="mia's key opens mail for mia only",
-    )
+    yield from _captured(town, (line, outer, word))
     claim = f"Gatepost-Result: gatepost.{town.postfix.hostname}; decrypted=openpgp; signed=pass by=ceo@hosp.test"
     yield _sample(
         "forged Gatepost-Result and mark",
@@ -217,6 +208,30 @@ def _inbound(town: Town) -> Iterator[Sample]:
         fields=(claim,),
         door="outside",
         about="claims: decrypted, signed by the boss",
+    )
+
+
+def _captured(town: Town, captured: tuple[str, bytes, str]) -> Iterator[Sample]:
+    """Give what is sent by somebody who wants it opened: captured mail, and mail to another's key."""
+    yield _sample(
+        "kim's message again",
+        "mal@plain.test",
+        {"mia@hosp.test": _form(CLOSED, "open this", f"{_UNSIGNED}; flag=replayed")},
+        "open this",
+        entity=captured,
+        door="outside",
+        about="captured: it belongs to kim",
+    )
+    word = canary()
+    cipher = town.gpg.encrypt(f"{_TEXT}\r\n\r\n{word}\r\n".encode(), ["<mia@hosp.test>"])
+    yield _sample(
+        "encrypted to mia, for an accomplice",
+        "mal@plain.test",
+        {"moe@hosp.test": _form(CLOSED, "open this too", f"{_UNSIGNED}; flag=undecryptable")},
+        "open this too",
+        entity=(*pgp_mime(cipher), word),
+        door="outside",
+        about="mia's key opens mail for mia only",
     )
 
 
