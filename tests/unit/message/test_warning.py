@@ -57,7 +57,7 @@ def test_never_twice(text: str) -> None:
     value = b" " + text.replace("\r", "").replace("\n", " ").replace("\0", "").encode("utf-8", "replace")
     once = warned(value)
 
-    assert subject.decode(warned(once)) == subject.decode(once)
+    assert subject.decode(warned(once)).split() == subject.decode(once).split()
     assert subject.decode(once).lower().count(WORD) == 1
     assert subject.decode(once).startswith(WORD)
 
