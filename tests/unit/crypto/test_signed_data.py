@@ -486,7 +486,7 @@ def test_numbers_are_bounded(ann: Person) -> None:
 
 def test_large_certificates_are_passed_over(ann: Person) -> None:
     """What no honest certificate needs is not read, and so not remembered; the others beside it count."""
-    large = der.sequence(bytes(40_000))
+    large = der.sequence(der.octets(bytes(40_000)))
     data = message(signer_info(ann), certificates=[large, ann.der])
 
     assert signed_data.read(data).certificates == (ann.der,)
