@@ -126,7 +126,12 @@ class Despatch:
         self._tell(transaction, plan, budget)
         verdict = _verdict(envelope, outgoing)
         answer = type(verdict).__name__.lower()
-        self.record(transaction, plan, started=started, answer=answer, details=attempt.details())
+        details = _with_results(attempt.details(), outgoing)
+        self.record(transaction, plan, started=started, answer=answer, details=details)
+        for one in outgoing:
+            if one.result is not None:
+                found = one.result
+                self._metrics.arrived(found.decrypted, found.signature.status, len(one.recipients))
         return verdict
 
     def release(
@@ -220,6 +225,19 @@ class Despatch:
         self._records.post(MessageRecord(transaction, plan, answer, seconds, details, metrics=self._metrics))
         if any(POSSIBLE_DUPLICATE in known for known in details.values()):
             self._records.flush()  # a copy that may have come twice is on record before anybody is answered
+
+
+def _with_results(
+    details: Mapping[Recipient, Mapping[str, object]], outgoing: Sequence[Outgoing]
+) -> Mapping[Recipient, Mapping[str, object]]:
+    """Add to the details what was found of signatures and encryption in copies that come in, if anything."""
+    found = {
+        recipient: {"result": one.result.text()}
+        for one in outgoing
+        if one.result is not None and one.result.telling
+        for recipient in one.recipients
+    }
+    return {one: {**details.get(one, {}), **found.get(one, {})} for one in {*details, *found}}
 
 
 def _threads(transaction: Transaction, plan: Plan, outgoing: Sequence[Outgoing]) -> list[ThreadRow]:

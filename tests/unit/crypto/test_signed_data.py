@@ -384,6 +384,32 @@ def test_attributes_taken_for_content(ann: Person) -> None:
     info = signer_info(ann, (), signed=attributes)
 
     assert refused(message(info, certificates=[ann.der]), attributes) == "what is signed is no mail"
+    inside = message(info, content=attributes, certificates=[ann.der])
+    assert refused(inside, None) == "what is signed is no mail"
+    whole, pieces = der.octets(attributes), der.octets(b"") + der.octets(attributes)
+    parted = der.element(0x24, pieces)
+    longer = len(parted) - len(whole)
+    data = inside.replace(der.explicit(0, whole), der.explicit(0, parted))
+    assert longer == len(data) - len(inside)
+    assert refused(_mended(data), None) == "what is signed is no mail"
+
+
+def _mended(data: bytes) -> bytes:
+    """Write the lengths around changed content as indefinite ones."""
+    kind = der.oid("1.2.840.113549.1.7.2")
+    start = data.index(kind) + len(kind)
+    signed = data.index(der.integer(1), start)
+    return b"\x30\x80" + kind + b"\xa0\x80\x30\x80" + _info(data[signed:]) + b"\0\0" * 3
+
+
+def _info(parts: bytes) -> bytes:
+    """Write the SEQUENCE of the content with an indefinite length."""
+    info = parts.index(b"\x30", parts.index(der.oid(SHA256)))
+    start = parts.index(der.oid("1.2.840.113549.1.7.1"), info)
+    explicit = start + len(der.oid("1.2.840.113549.1.7.1"))
+    size = parts[explicit + 1] + 2
+    assert parts[explicit] == 0xA0
+    return parts[:info] + b"\x30\x80" + parts[start : explicit + size] + b"\0\0" + parts[explicit + size :]
 
 
 def test_one_bad_signer_among_good_ones(people: dict[str, Person]) -> None:
@@ -456,6 +482,15 @@ def test_numbers_are_bounded(ann: Person) -> None:
     assert "more signers" in refused(message(*[info] * 9, certificates=[ann.der]))
     assert "more signers or certificates" in refused(message(info, certificates=[ann.der] * 33))
     assert "more attributes" in refused(message(signer_info(ann, many), certificates=[ann.der]))
+
+
+def test_large_certificates_are_passed_over(ann: Person) -> None:
+    """What no honest certificate needs is not read, and so not remembered; the others beside it count."""
+    large = der.sequence(der.octets(bytes(40_000)))
+    data = message(signer_info(ann), certificates=[large, ann.der])
+
+    assert signed_data.read(data).certificates == (ann.der,)
+    assert verified(data)[0].beside == ()
 
 
 def cuts(data: bytes) -> Iterator[bytes]:

@@ -406,6 +406,22 @@ class TestWhatWasSigned:
         assert "body.smime-part=1" in copy.methods
         assert not copy.changed
 
+    @pytest.mark.parametrize("encoding", ["base64", "binary", "quoted-printable"])
+    def test_however_it_is_encoded(self, world: Mail, ann: Person, encoding: str) -> None:
+        """An opaque message is known by its first octets in every transfer encoding."""
+        pin(world, ANN, ann.der)
+        data = ann.cms(TEXT, opaque=True)
+        body = {
+            "base64": b" \r\n\r\n" + encoded(data),
+            "binary": data,
+            "quoted-printable": b"".join(b"=%02X" % octet for octet in data),
+        }[encoding]
+        fields = (
+            Field(b"Content-Type", b" application/x-pkcs7-mime"),
+            Field(b"Content-Transfer-Encoding", f" {encoding}".encode()),
+        )
+        assert "signed=pass" in got(world, incoming((fields, body))).result
+
     def test_other_protocols_are_no_signature(self, world: Mail, ann: Person) -> None:
         """What is no signature known here, and a signed part deeper inside, is none."""
         pin(world, ANN, ann.der)
@@ -688,6 +704,16 @@ class TestWarning:
 
 
 ARMOR = b"-----BEGIN PGP MESSAGE-----\r\n\r\nhQEM\r\n-----END PGP MESSAGE-----\r\n"
+
+
+class TestRecord:
+    def test_what_was_found_is_recorded(self, world: Mail, ann: Person) -> None:
+        """The event of each recipient tells what was found, where there was anything to find."""
+        pin(world, ANN, ann.der)
+        copy = got(world, incoming(signed(ann)))
+        got(world, incoming(entity(TEXT)))
+
+        assert [one.detail.get("result") for one in world.events] == [copy.result.partition("; ")[2], None]
 
 
 class TestNested:
