@@ -76,6 +76,10 @@ class Gpg:
         listing = self.run("--with-colons", "--list-keys", wanted).stdout.decode()
         return next(line.split(":")[9] for line in listing.splitlines() if line.startswith("fpr:"))
 
+    def signature(self, data: bytes, signer: str) -> bytes:
+        """Sign data that stands beside the signature, armoured, by an address's key."""
+        return self.run("--local-user", signer, "--armor", "--detach-sign", data=data).stdout
+
     def encrypt(self, data: bytes, recipients: Sequence[str], *, signer: str | None = None) -> bytes:
         """Encrypt to fingerprints or addresses, armoured; signed by `signer`'s key if given."""
         arguments = [part for recipient in recipients for part in ("--recipient", recipient)]

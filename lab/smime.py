@@ -100,6 +100,11 @@ class Smime:
             "cms", "-sign", "-nodetach", "-binary", "-outform", "DER", *options, *signer, data=entity
         )
 
+    def signature(self, entity: bytes, address: str) -> bytes:
+        """Sign an entity that stands beside the signature: CMS in DER."""
+        signer = ("-signer", f"{address}.pem", "-inkey", f"{address}.key")
+        return self._openssl("cms", "-sign", "-binary", "-outform", "DER", *signer, data=entity)
+
     def verify(self, message: bytes, address: str, *options: str) -> bytes:
         """Verify a message as signed by that correspondent; gives the signed entity, or raises RuntimeError."""
         trusted = ("-CAfile", f"{address}.pem", "-purpose", "any")

@@ -46,6 +46,13 @@ class SoftHsm:
         _run("pkcs11-tool", *words, "--write-object", str(octets), hsm=self)
         return f"pkcs11:token={_LABEL};object={label}"
 
+    def put_signing(self, key: Path, label: str) -> str:
+        """Put a private key in PEM onto the token, of any kind, that may only sign; gives its URI."""
+        number = str(len(list(self._tokens.rglob("*.object"))) + 10)
+        words = ("--token", _LABEL, "--pin", PIN, "--label", label, "--id", number)
+        _run("softhsm2-util", "--import", str(key), *words, hsm=self)
+        return f"pkcs11:token={_LABEL};object={label}"
+
     @contextmanager
     def taken_away(self) -> Iterator[None]:
         """Be gone, for as long as this lasts."""

@@ -539,3 +539,58 @@ COMMENT ON COLUMN addressee.recipient IS 'SHA-256 of the address, lower case';
 
 UPDATE alembic_version SET version_num='0007' WHERE alembic_version.version_num = '0006';
 
+-- Running upgrade 0007 -> 0008
+
+CREATE TABLE authority (
+    fingerprint TEXT NOT NULL, 
+    certificate BYTEA NOT NULL, 
+    private BYTEA NOT NULL, 
+    expires TIMESTAMP WITH TIME ZONE NOT NULL, 
+    added TIMESTAMP WITH TIME ZONE NOT NULL, 
+    PRIMARY KEY (fingerprint)
+);
+
+COMMENT ON TABLE authority IS 'the site''s own authorities for S/MIME certificates';
+
+COMMENT ON COLUMN authority.fingerprint IS 'SHA-256 of the certificate, upper-case hex';
+
+COMMENT ON COLUMN authority.certificate IS 'DER';
+
+COMMENT ON COLUMN authority.private IS 'its key, sealed to the secret `keys`';
+
+COMMENT ON COLUMN authority.expires IS 'UTC';
+
+COMMENT ON COLUMN authority.added IS 'UTC; the latest one issues';
+
+CREATE TABLE key_request (
+    digest TEXT NOT NULL, 
+    owner TEXT NOT NULL, 
+    private BYTEA NOT NULL, 
+    added TIMESTAMP WITH TIME ZONE NOT NULL, 
+    PRIMARY KEY (digest)
+);
+
+COMMENT ON TABLE key_request IS 'requests for certificates that an outside authority has not answered yet';
+
+COMMENT ON COLUMN key_request.digest IS 'SHA-256 of the public key, upper-case hex';
+
+COMMENT ON COLUMN key_request.owner IS 'address or domain that it is for';
+
+COMMENT ON COLUMN key_request.private IS 'its key, sealed to the secret `keys`';
+
+COMMENT ON COLUMN key_request.added IS 'UTC';
+
+CREATE TABLE key_chain (
+    fingerprint TEXT NOT NULL, 
+    certificates BYTEA NOT NULL, 
+    PRIMARY KEY (fingerprint)
+);
+
+COMMENT ON TABLE key_chain IS 'certificates that signatures with a certificate of ours carry beside it';
+
+COMMENT ON COLUMN key_chain.fingerprint IS 'of the certificate of ours';
+
+COMMENT ON COLUMN key_chain.certificates IS 'those above it, up to the root, in DER one behind the other';
+
+UPDATE alembic_version SET version_num='0008' WHERE alembic_version.version_num = '0007';
+

@@ -7,7 +7,7 @@ differences, and no others:
   * what each Postfix makes anew: the queue ID and time in its own Received field, and the Message-Id,
     Date and Resent-Date that it adds to a message without them (`lab.corpus.Sent.comparable`);
   * incoming mail: the fields `Gatepost-Result`, which says that it came in clear and was not opened, and
-    `Authentication-Results`, which names no method, both under our own authserv-id.
+    `Authentication-Results`, which names no signature that is good, both under our own authserv-id.
 """
 
 import contextlib
@@ -34,9 +34,10 @@ pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]
 _DIGESTS = Path(__file__).parents[1] / "golden" / "messages.sha256"
 _ENCRYPTED_BY_US = b"\r\n--gatepost-"
 _ADDED_TO_INCOMING = re.compile(
-    rb"^(?:Gatepost-Result: gatepost\.mail\.hosp\.test; decrypted=no; signed=none; came=plain"
-    rb"(?:; flag=undecryptable)?"
-    rb"|Authentication-Results: gatepost\.mail\.hosp\.test; none)\r\n",
+    rb"^(?:Gatepost-Result: gatepost\.mail\.hosp\.test; decrypted=no; signed=(?:none|fail); came=plain"
+    rb"(?:; flag=(?:undecryptable|nested))?"
+    rb"|Authentication-Results: gatepost\.mail\.hosp\.test;\s(?:none|(?:pgp|smime)=fail\sreason=\"[^\"]*\"[^\r]*))"
+    rb"\r\n",
     re.MULTILINE,
 )
 

@@ -6,11 +6,13 @@ import asyncio
 import os
 from collections.abc import Iterator
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
 from gatepost import secrets
+from gatepost.app.certification import authorities_of
+from gatepost.app.expiring import endings_of
 from gatepost.app.keys import keyring_of, tokens_of
 from gatepost.app.store import database_of, gate, host_of, open_database, site_of, upgrade_database
 from gatepost.db.deliveries import SqlDeliveries
@@ -47,6 +49,8 @@ def examine(settings: Settings) -> list[Finding]:
         *finding.trial("rules", lambda: read_rules(settings.rules.directory, frozenset())),
         *doctor.secret_checks(settings.secrets.directory),
         *_token_checks(settings),
+        *_authority_checks(settings),
+        *_ending_checks(settings),
         *doctor.folder_checks(folders),
         *doctor.service_checks(services),
         doctor.policy_check(settings.policy.socket),
@@ -78,6 +82,12 @@ def _token_checks(settings: Settings) -> Iterator[Finding]:
         tokens.close()
 
 
+def _authority_checks(settings: Settings) -> Iterator[Finding]:
+    for name in ("roots", "intermediates"):
+        read = partial(authorities_of, settings, name)
+        yield from doctor.authority_checks(f"smime.{name}", getattr(settings.smime, name), read, datetime.now(UTC))
+
+
 def _validates(settings: Settings) -> bool:
     """Tell whether the resolver vouches for the root zone, which is signed; raises LookUpFailed, ConfigError."""
 
@@ -92,6 +102,16 @@ def _queue_directory(directory: Path) -> Path | None:
         return Path(postconf.value(directory, "queue_directory"))
     except ConfigError:  # another check says so
         return None
+
+
+def _ending_checks(settings: Settings) -> Iterator[Finding]:
+    """Check that no key in use expires soon, or did lately; the database's faults are told by its own check."""
+    if settings.keys.warn_days:
+        now = datetime.now(UTC)
+        near = timedelta(days=max(settings.keys.warn_days))
+        with suppress(GatepostError):
+            endings = endings_of(settings, open_database(settings)).between(now - near, now + near)
+            yield from doctor.ending_checks(endings, now)
 
 
 def _following_checks(settings: Settings) -> Iterator[Finding]:

@@ -7,12 +7,12 @@ from contextlib import contextmanager
 
 from gatepost import secrets
 from gatepost.app.capabilities import own_capabilities_of
+from gatepost.app.certification import certification_of
 from gatepost.app.keys import key_client_of, pool_of, smime_of
 from gatepost.app.monitoring import Monitor
 from gatepost.app.store import host_of, open_database, quarantine_of, site_of
 from gatepost.app.turn import alone_in
 from gatepost.crypto.certificate import EitherReader
-from gatepost.crypto.certification import NoAuthorities
 from gatepost.crypto.sequoia import minimal
 from gatepost.crypto.x509 import X509Reader
 from gatepost.db.cache import Cache
@@ -110,6 +110,7 @@ def gateway_of(
     keys = SqlKeys(database)
     pool = pool_of(settings)
     reader = EitherReader(openpgp=pool.encryptor, smime=X509Reader())
+    certification = certification_of(settings)
     aliases = aliases_of(settings, site, releasing=releasing, monitor=monitor)
     key_worker = key_client_of(settings)
     surveyor = Surveyor(
@@ -122,6 +123,7 @@ def gateway_of(
         min_trust=Trust[settings.keys.min_trust.upper()],
         capabilities=capabilities,
         routes=routes_of(settings, monitor=monitor),
+        certification=certification,
     )
     writer = Writer(database, host_of(settings))
     arrivals = Arrivals(
@@ -132,7 +134,7 @@ def gateway_of(
                 keys=keys,
                 announced=SqlAnnounced(database),
                 reader=reader,
-                certification=NoAuthorities(),
+                certification=certification,
                 openpgp=pool,
             ),
             exchanges=Exchanges(SqlExchanges(database, writer)),

@@ -91,7 +91,8 @@ class _Walk:
             count = first - _INDEFINITE
             if count > _MAX_LENGTH_OCTETS:
                 raise MalformedError
-            length = int.from_bytes(bytes(self._octet(end) for _ in range(count)), "big")
+            start, self._position = self._position, self._position + count
+            length = int.from_bytes(self._data[start : self._position], "big")
         if length > end - self._position:
             raise MalformedError
         return length

@@ -14,17 +14,12 @@ from gatepost.message.field import Field
 
 _OVERLAP = 4096  # octets: a label, and the beginning of the part behind it
 _MOST = 50  # labels that are looked at closely; with more, the message counts
-_NEEDLES = (
-    b"pkcs7-mime",
-    b".p7m",
-    b"multipart/encrypted",
-    b"begin pgp message",
-    b"ls0tls1crudjtibqr1agtuvtu0fhrs0tls0t",
-)
+_ARMOR_IN_BASE64 = b"LS0tLS1CRUdJTiBQR1AgTUVTU0FHRS0tLS0t"
+_NEEDLES = (b"pkcs7-mime", b".p7m", b"multipart/encrypted", b"begin pgp message", _ARMOR_IN_BASE64.lower())
 _CERTAIN = re.compile(
     rb"^(?:content-type[ \t]*:(?:[ \t]|\r\n[ \t])*multipart/encrypted"
     rb"|-----begin pgp message-----"
-    rb"|ls0tls1crudjtibqr1agtuvtu0fhrs0tls0t)",  # the same line in base64
+    rb"|" + _ARMOR_IN_BASE64 + rb")",
     re.IGNORECASE | re.MULTILINE,
 )
 _CMS_PART = re.compile(
@@ -45,6 +40,8 @@ def holds_encrypted(body: Body) -> bool:
     """Tell whether somewhere in the body stands an encrypted part, or an armored message."""
     looked_at = 0
     for window, end in _windows(body):
+        if b"-" not in window and _ARMOR_IN_BASE64 not in window:
+            continue  # no label and no armor: an attachment's letters, mostly
         lowered = window.lower()
         if not any(needle in lowered for needle in _NEEDLES):
             continue

@@ -15,7 +15,7 @@ import hashlib
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TypeVar, cast
+from typing import TypeVar
 
 import pkcs11
 from cryptography.hazmat.primitives.asymmetric import ec, rsa, utils
@@ -24,7 +24,7 @@ from pkcs11 import KDF, MGF, Attribute, KeyType, Mechanism, ObjectClass
 from pkcs11.types import DecryptMixin, DeriveMixin, Key, SignMixin
 
 from gatepost.crypto import der, private_key
-from gatepost.crypto.private_key import Oaep, Scheme, Signing, belongs, hide
+from gatepost.crypto.private_key import HASHES, Oaep, Scheme, Signing, belongs, hide
 from gatepost.crypto.token_uri import TokenUri
 from gatepost.crypto.x509 import Parsed, parsed
 from gatepost.errors import CryptoError, WorkerError
@@ -47,34 +47,21 @@ _UNABLE = (
     pkcs11.FunctionNotSupported,
     pkcs11.KeySizeRange,
 )
-_MASKS = {
-    "sha1": MGF.SHA1,
-    "sha224": MGF.SHA224,
-    "sha256": MGF.SHA256,
-    "sha384": MGF.SHA384,
-    "sha512": MGF.SHA512,
-}
-_DIGESTS = {
-    "sha1": Mechanism.SHA_1,
-    "sha224": Mechanism.SHA224,
-    "sha256": Mechanism.SHA256,
-    "sha384": Mechanism.SHA384,
-    "sha512": Mechanism.SHA512,
-}
-_PKCS1 = {
-    "sha1": Mechanism.SHA1_RSA_PKCS,
-    "sha224": Mechanism.SHA224_RSA_PKCS,
-    "sha256": Mechanism.SHA256_RSA_PKCS,
-    "sha384": Mechanism.SHA384_RSA_PKCS,
-    "sha512": Mechanism.SHA512_RSA_PKCS,
-}
-_PSS = {
-    "sha1": Mechanism.SHA1_RSA_PKCS_PSS,
-    "sha224": Mechanism.SHA224_RSA_PKCS_PSS,
-    "sha256": Mechanism.SHA256_RSA_PKCS_PSS,
-    "sha384": Mechanism.SHA384_RSA_PKCS_PSS,
-    "sha512": Mechanism.SHA512_RSA_PKCS_PSS,
-}
+_AWAY = (  # no octets of a message make a token say this
+    pkcs11.DeviceMemory,
+    pkcs11.DeviceRemoved,
+    pkcs11.HostMemory,
+    pkcs11.KeyHandleInvalid,
+    pkcs11.OperationActive,
+    pkcs11.SessionClosed,
+    pkcs11.SessionHandleInvalid,
+    pkcs11.TokenNotPresent,
+    pkcs11.UserNotLoggedIn,
+)
+_MASKS = {digest: MGF[digest.upper()] for digest in HASHES}
+_DIGESTS = {digest: Mechanism["SHA_1" if digest == "sha1" else digest.upper()] for digest in HASHES}
+_PKCS1 = {digest: Mechanism[f"{digest.upper()}_RSA_PKCS"] for digest in HASHES}
+_PSS = {digest: Mechanism[f"{digest.upper()}_RSA_PKCS_PSS"] for digest in HASHES}
 
 
 class Tokens:
@@ -204,38 +191,12 @@ class TokenKey:
         public = self._own.key
         if not self.abilities.decrypt or not isinstance(public, rsa.RSAPublicKey):
             raise ValueError("this key does not decrypt")
-        if len(hidden) * 8 != public.key_size or int.from_bytes(hidden, "big") >= public.public_numbers().n:
+        if len(hidden) != (public.key_size + 7) // 8 or int.from_bytes(hidden, "big") >= public.public_numbers().n:
             raise ValueError("the octets are no ciphertext of this key")
-        mechanism, parameters = Mechanism.RSA_PKCS, None
-        if oaep is not None:
-            mechanism = Mechanism.RSA_PKCS_OAEP
-            parameters = (_DIGESTS[oaep.digest], _MASKS[oaep.mask], oaep.label or None)
-        ours = hide(public, _TRIAL, oaep)
-
-        def both(key: Key) -> bytes:
-            able = _able(key, DecryptMixin)
-
-            def one(octets: bytes) -> bytes:
-                return cast("bytes", able.decrypt(octets, mechanism=mechanism, mechanism_param=parameters))
-
-            found = fault = None
-            try:
-                found = one(hidden)
-            except pkcs11.PKCS11Error as error:
-                fault = error
-            if isinstance(fault, _UNABLE) or (oaep and isinstance(fault, pkcs11.ArgumentsBad)):
-                how = str(oaep or "PKCS #1 v1.5")
-                logger.warning(
-                    "a token cannot decrypt this way", key=str(self._place), how=how, cause=_said(fault)
-                )
-                raise ValueError("the token does not decrypt this way")
-            if one(ours) != _TRIAL:
-                raise WorkerError(f"the key {self._place} is not the certificate's any more")
-            if found is None:
-                raise ValueError("the octets are no ciphertext of this key")
-            return found
-
-        return self._tokens.run(self._place, both)
+        trial = hide(public, _TRIAL, oaep)
+        return self._tokens.run(
+            self._place, lambda key: _decrypted(_able(key, DecryptMixin), hidden, trial, oaep, self._place)
+        )
 
     def exchange(self, public: bytes) -> bytes:
         """Agree on a secret."""
@@ -266,6 +227,32 @@ class TokenKey:
         if how.scheme not in self.abilities.schemes:
             raise ValueError(f"this key does not sign by {how.scheme}")
         return self._tokens.run(self._place, lambda key: _signed(_able(key, SignMixin), data, how))
+
+
+def _decrypted(key: DecryptMixin, hidden: bytes, trial: bytes, oaep: Oaep | None, place: TokenUri) -> bytes:
+    """Decrypt, and a trial of ours after it; raises ValueError where only the trial succeeds."""
+    mechanism, parameters = Mechanism.RSA_PKCS, None
+    unable: tuple[type[pkcs11.PKCS11Error], ...] = _UNABLE
+    if oaep is not None:
+        mechanism, unable = Mechanism.RSA_PKCS_OAEP, (*_UNABLE, pkcs11.ArgumentsBad)  # so says SoftHSM
+        parameters = (_DIGESTS[oaep.digest], _MASKS[oaep.mask], oaep.label or None)
+    try:
+        found = key.decrypt(hidden, mechanism=mechanism, mechanism_param=parameters)
+    except _AWAY:
+        raise
+    except pkcs11.PKCS11Error:  # by which a token may tell wrong padding
+        found = None
+    try:
+        ours = key.decrypt(trial, mechanism=mechanism, mechanism_param=parameters)
+    except unable as error:
+        how = str(oaep or "PKCS #1 v1.5")
+        logger.warning("a token cannot decrypt this way", key=str(place), how=how, cause=_said(error))
+        raise ValueError("the token does not decrypt this way") from None
+    if ours != _TRIAL:
+        raise WorkerError(f"the key {place} is not the certificate's any more")
+    if not isinstance(found, bytes):
+        raise ValueError("the octets are no ciphertext of this key")  # noqa: TRY004 - as for any other
+    return found
 
 
 def _signed(key: SignMixin, data: bytes, how: Signing) -> bytes:

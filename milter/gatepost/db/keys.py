@@ -12,7 +12,7 @@ from sqlalchemy import Row, bindparam, delete, insert, select, update
 
 from gatepost.db.cache import Cache
 from gatepost.db.engine import Database
-from gatepost.db.tables import key
+from gatepost.db.tables import key, key_chain
 from gatepost.directory.key import Key, Trust, owners
 from gatepost.errors import DirectoryError, StorageError
 from gatepost.message.address import Address
@@ -27,6 +27,7 @@ _PUBLIC = (
     key.c.expires,
     key.c.source,
     key.c.capabilities,
+    key.c.added,
 )
 _ANY_OWN = select(key.c.fingerprint).where(key.c.own).limit(1)
 _BY_OWNER = select(*_PUBLIC).where(key.c.owner.in_(bindparam("owners", expanding=True)))
@@ -102,6 +103,7 @@ class KeyTable:
         with self._database.writing() as connection:
             if not connection.execute(statement).rowcount:
                 raise DirectoryError(f"there is no key {fingerprint}" + (f" for {owner}" if owner else ""))
+            connection.execute(delete(key_chain).where(key_chain.c.fingerprint.not_in(select(key.c.fingerprint))))
 
     def sealed(self, address: Address, kind: str) -> tuple[tuple[Key, bytes], ...]:
         """Give our own keys for an address, best owner and newest first, with their sealed private halves."""
@@ -112,7 +114,7 @@ class KeyTable:
             .order_by(key.c.added.desc(), key.c.fingerprint)
         )
         with self._database.reading() as connection:
-            rows = connection.execute(statement).all()
+            rows = connection.execute(statement.order_by(key.c.added.desc(), key.c.fingerprint)).all()
         found = [(_key(row), bytes(row.private)) for row in rows]
         return tuple(sorted(found, key=lambda one: names.index(one[0].owner)))
 
@@ -149,6 +151,7 @@ def _key(row: Row[*tuple[Any, ...]]) -> Key:
         expires=row.expires,
         source=row.source,
         capabilities=bytes(row.capabilities or b""),
+        added=row.added,
     )
 
 

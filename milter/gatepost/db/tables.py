@@ -149,6 +149,40 @@ key = Table(
     comment="OpenPGP keys and S/MIME certificates, theirs and ours",
 )
 
+authority = Table(
+    "authority",
+    metadata,
+    Column(
+        "fingerprint", Text, primary_key=True, nullable=False, comment="SHA-256 of the certificate, upper-case hex"
+    ),
+    Column("certificate", LargeBinary, nullable=False, comment="DER"),
+    Column("private", LargeBinary, nullable=False, comment="its key, sealed to the secret `keys`"),
+    Column("expires", Moment, nullable=False, comment="UTC"),
+    Column("added", Moment, nullable=False, comment="UTC; the latest one issues"),
+    comment="the site's own authorities for S/MIME certificates",
+)
+
+key_request = Table(
+    "key_request",
+    metadata,
+    Column("digest", Text, primary_key=True, nullable=False, comment="SHA-256 of the public key, upper-case hex"),
+    Column("owner", Text, nullable=False, comment="address or domain that it is for"),
+    Column("private", LargeBinary, nullable=False, comment="its key, sealed to the secret `keys`"),
+    Column("added", Moment, nullable=False, comment="UTC"),
+    comment="requests for certificates that an outside authority has not answered yet",
+)
+
+key_chain = Table(
+    "key_chain",
+    metadata,
+    Column("fingerprint", Text, primary_key=True, nullable=False, comment="of the certificate of ours"),
+    Column(
+        "certificates", LargeBinary, nullable=False,
+        comment="those above it, up to the root, in DER one behind the other",
+    ),
+    comment="certificates that signatures with a certificate of ours carry beside it",
+)  # fmt: skip
+
 thread = Table(
     "thread",
     metadata,

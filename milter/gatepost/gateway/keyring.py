@@ -11,13 +11,16 @@ Rules:
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
 from typing import Protocol
 
 from gatepost.crypto import guard, seal
 from gatepost.crypto.certificate import Certificate, Reader, is_x509
+from gatepost.crypto.certification import NO_AUTHORITIES, Certification
 from gatepost.crypto.openpgp import private_context
-from gatepost.directory.key import Key, Trust
-from gatepost.errors import AddressError, CryptoError, DirectoryError
+from gatepost.directory.key import Key, Trust, current
+from gatepost.errors import AddressError, DirectoryError
+from gatepost.gateway.fitness import Fitness
 from gatepost.message import address
 from gatepost.message.direction import Site
 
@@ -72,18 +75,23 @@ class Keyring:
         tokens: Callable[[], TokenReader],
         public: Callable[[], bytes],
         site: Site,
+        certification: Certification = NO_AUTHORITIES,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         """
         Take what makes OpenPGP keys, what reads private keys of S/MIME, the way to those on tokens, the way to the
-        public half of the secret `keys`, for sealing private keys, and what is ours.
+        public half of the secret `keys`, for sealing private keys, what is ours, and what tells whether
+        authorities vouch for a certificate.
         """
         self._table = table
         self._reader = reader
+        self._fitness = Fitness(reader, certification)
         self._maker = maker
         self._smime = smime
         self._tokens = tokens
         self._public = public
         self._site = site
+        self._clock = clock
 
     def read(self, files: Sequence[tuple[str, bytes]], owner: str) -> tuple[Key, ...]:
         """Read certificates from files, given with their names; nothing is stored yet."""
@@ -121,6 +129,10 @@ class Keyring:
         private = self._tokens().read_private(found[0].data, uri)
         return self._seal(found[0].data, private, owner, uri)
 
+    def add_made(self, pem: bytes, owner: str) -> tuple[Key, ...]:
+        """Store a private key of ours for S/MIME that was made here, with its certificate, sealed."""
+        return self._seal(*self._smime.read_private(pem, ""), owner, "made here")
+
     def generate(self, owner: str, days: int) -> tuple[Key, ...]:
         """Make a key for one of our addresses or domains, valid for so many days."""
         name = read_owner(owner)
@@ -140,19 +152,36 @@ class Keyring:
 
     def find(self, name: str) -> tuple[Key, ...]:
         """Give the rows of the one key whose fingerprint begins or ends so, or whose owner it is."""
+        return _one(self._meant(name), name)
+
+    def _meant(self, name: str) -> tuple[Key, ...]:
         wanted = name.replace(" ", "").upper()
-        found = tuple(
+        return tuple(
             key
             for key in self._table.rows()
-            if wanted == key.owner.upper()
-            or key.fingerprint.startswith(wanted)
-            or key.fingerprint.endswith(wanted)
+            if wanted
+            and (
+                wanted == key.owner.upper()
+                or key.fingerprint.startswith(wanted)
+                or key.fingerprint.endswith(wanted)
+            )
         )
-        if not wanted or not found:
-            raise DirectoryError(f"there is no key {name!r}; see `gatepost key list`")
+
+    def current(self) -> frozenset[tuple[str, str]]:
+        """Name those of our own keys that stand for their owner, by fingerprint and owner."""
+        return current(self._table.rows(), self._clock())
+
+    def for_partners(self, name: str, kind: str) -> Key:
+        """
+        Give the key that is meant, of a kind or, empty, of either: by fingerprint, or by its owner.
+
+        An owner with several keys of ours means the current one.
+        """
+        found = [key for key in self._meant(name) if kind in {"", key.kind}]
+        ours = self.current()
         if len({key.fingerprint for key in found}) > 1:
-            raise DirectoryError(f"several keys are meant by {name!r}; give more of one's fingerprint")
-        return found
+            found = [key for key in found if (key.fingerprint, key.owner) in ours] or found
+        return _one(found, name)[0]
 
     def trust(self, fingerprint: str, level: Trust) -> tuple[Key, ...]:
         """Set how well a key is known, under every owner."""
@@ -167,10 +196,16 @@ class Keyring:
 
     def refusal(self, key: Key) -> str:
         """Tell why mail must not be encrypted to a key; empty if it may."""
-        try:
-            return self._reader.read(key.certificate)[0].refusal
-        except CryptoError as error:
-            return str(error)
+        return self._fitness.refusal(key)
+
+
+def _one(found: Sequence[Key], name: str) -> tuple[Key, ...]:
+    """Give the rows of one key; raises DirectoryError where they are of none, or of several."""
+    if not found:
+        raise DirectoryError(f"there is no key {name!r}; see `gatepost key list`")
+    if len({key.fingerprint for key in found}) > 1:
+        raise DirectoryError(f"several keys are meant by {name!r}; give more of one's fingerprint")
+    return tuple(found)
 
 
 def read_owner(text: str) -> str:

@@ -119,6 +119,8 @@ class Opening:
 
         Raises WorkerError, StorageError.
         """
+        if not self.concerns(entity[0]):
+            return (Content(recipients, None),)
         return self._contents(_Layer(entity), recipients, _origin(entity), budget).contents
 
     def _contents(

@@ -20,7 +20,7 @@ from gatepost.crypto.openpgp import Verification
 from gatepost.crypto.signature import SignatureError, Signer
 from gatepost.crypto.signed_mail import SignedMail
 from gatepost.crypto.signing_certificate import signing_certificate
-from gatepost.directory.key import Announced, Key, Keys
+from gatepost.directory.key import Announced, Key, Keys, Trust
 from gatepost.errors import AddressError, CryptoError
 from gatepost.gateway.result import Signature
 from gatepost.message import address
@@ -128,7 +128,7 @@ class Signatures:
         certificate = signing_certificate(signer.certificate)
         if refusal := certificate.refusal():
             return Signature("fail", "smime", reason=refusal)
-        row = self._row(signer, pinned, author)
+        row = self._row(signer, [one for one in pinned if one.trust is not Trust.CA], author)
         named = guard.normal_address(author) in certificate.addresses
         if row is not None:
             trust = row.trust.name.lower()

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from gatepost.crypto.certificate import Reader
+from gatepost.crypto.certification import NO_AUTHORITIES, Certification
 from gatepost.decision.demand import PROTECTING, Demand, Treatment
 from gatepost.decision.facts import RecipientFacts, Rung
 from gatepost.decision.inbound import Inbound
@@ -16,9 +17,9 @@ from gatepost.decision.view import View
 from gatepost.directory.key import Key, Keys, Trust
 from gatepost.directory.partner import Partner, Partners
 from gatepost.directory.thread import Sent, Threads, hashed
-from gatepost.errors import CryptoError
 from gatepost.gateway import report
 from gatepost.gateway.aliases import Aliases
+from gatepost.gateway.fitness import Fitness
 from gatepost.gateway.next_hops import NextHops, Routes
 from gatepost.message.address import Address
 from gatepost.message.direction import BEHIND, Direction, Site
@@ -72,13 +73,14 @@ class Surveyor:
         min_trust: Trust,
         capabilities: Capabilities,
         routes: Routes,
+        certification: Certification = NO_AUTHORITIES,
     ) -> None:
         self._site = site
         self._aliases = aliases
         self._partners = partners
         self._keys = keys
         self._threads = threads
-        self._reader = reader
+        self._fitness = Fitness(reader, certification)
         self._min_trust = min_trust
         self._capabilities = capabilities
         self._routes = routes
@@ -181,10 +183,7 @@ class Surveyor:
     def _refusal(self, key: Key) -> str:
         if key.trust < self._min_trust:
             return f"trust {key.trust.name.lower()} is below min_trust {self._min_trust.name.lower()}"
-        try:
-            return self._reader.read(key.certificate)[0].refusal
-        except CryptoError as error:
-            return str(error)
+        return self._fitness.refusal(key)
 
 
 def message_ids(fields: Iterable[Field]) -> tuple[bytes, ...]:

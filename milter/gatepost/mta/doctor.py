@@ -11,12 +11,17 @@ import socket
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
 from functools import partial
 from importlib import metadata
 from pathlib import Path
 
+from cryptography import x509
+
+from gatepost.crypto.chain import expired
 from gatepost.errors import ConfigError
+from gatepost.gateway.expiring import Ending
 from gatepost.mta.finding import Finding, fail, ok, trial, warn
 from gatepost.mta.postfix import postconf
 from gatepost.transport import netstring
@@ -94,6 +99,33 @@ def secret_checks(directory: Path) -> Iterator[Finding]:
         yield fail(f"{file} is open to others", f"chmod 600 {file}", partial(file.chmod, 0o600))
     if not open_to_others:
         yield ok(f"secrets in {directory} are their owner's alone")
+
+
+def authority_checks(
+    name: str, file: str, read: Callable[[], Sequence[x509.Certificate]], now: datetime
+) -> Iterator[Finding]:
+    """Check that a file of authorities, if one is set, can be read, and that none of them has expired."""
+    if not file:
+        return
+    try:
+        found = read()
+    except ConfigError as error:
+        yield fail(f"authorities of {name}", str(error))
+        return
+    gone = expired(found, now)
+    for one in gone:
+        yield warn(f"{name} {file}: {one}", "put the authority's new certificate there, or take this one out")
+    if not gone:
+        yield ok(f"{name} {file}: {len(found)} certificates")
+
+
+def ending_checks(endings: Sequence[Ending], now: datetime) -> Iterator[Finding]:
+    """Tell of keys and certificates in use that expire soon, or did."""
+    for one in endings:
+        verb = "expires" if one.expires > now else "expired"
+        yield warn(f"{one.what} ({one.fingerprint[-16:]}) {verb} on {one.expires:%Y-%m-%d}", one.remedy())
+    if not endings:
+        yield ok("no key or certificate in use expires soon")
 
 
 def folder_checks(folders: Mapping[str, Path]) -> Iterator[Finding]:

@@ -117,6 +117,8 @@ class Keys(Section):
     """Where the key worker listens."""
     state: Path = Path(f"{_STATE}-keys")
     """Directory of the key worker alone: there it notes how far it has stamped the record of events."""
+    warn_days: tuple[Annotated[int, Field(ge=1, le=3650)], ...] = (30, 14, 7, 1)
+    """On how many days before it expires the admin is told of a key or certificate in use; empty: never."""
     milter_user: str = "gatepost"
     """The user that the milter runs as, who may have mail opened; a name that this host lacks admits nobody."""
     pkcs11_module: str = ""
@@ -145,6 +147,14 @@ class Smime(Section):
     """How RSA keys sign; not all programs read "pss"."""
     triple_des: bool = False
     """Also decrypt triple DES on the way in; it is weak (NIST SP 800-131A)."""
+    roots: str = ""
+    """PEM file of the authorities that the site trusts to vouch for certificates; empty: none. Read at start."""
+    intermediates: str = ""
+    """PEM file of authorities between those and certificates, where these come without; not trusted by that."""
+    revocation: Literal["soft", "hard", "off"] = "soft"
+    """An authority that cannot be asked is passed over ("soft") or refuses ("hard"); "off": none is asked."""
+    revocation_seconds: Annotated[float, Field(gt=0, le=60)] = 5.0
+    """Seconds that asking about one certificate may take; what comes later counts for the next message."""
 
 
 class Signing(Section):

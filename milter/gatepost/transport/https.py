@@ -1,12 +1,13 @@
 """
-Small text files from web hosts that nobody here chose: the host is hostile until its certificate says otherwise,
-and may be hostile then.
+Small files from web hosts that nobody here chose: the host is hostile until its certificate says otherwise, and
+may be hostile then.
 
 Rules:
   * Only the addresses given are connected to; who gives them has checked them. Nothing is resolved here.
   * The certificate is checked against the system's authorities and `dns.https_ca_file`, its DNS names against the
-    host's; TLS 1.2 at least.
-  * Only status 200 with `text/plain` counts. No redirect is followed (RFC 8461 section 3.3), nothing decompressed.
+    host's; TLS 1.2 at least. Without TLS is fetched only what carries a signature of its own.
+  * Only status 200 with the type that was asked for counts. No redirect is followed (RFC 8461 section 3.3),
+    nothing decompressed.
   * What is read ends at a cap, counted in octets. The host must say how long the body is: where the end of the
     connection alone ends it, an attacker on the way could shorten it.
   * One deadline holds for connecting, TLS, header and body together: then the connection is cut off, whatever call
@@ -21,9 +22,11 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
 from http.client import HTTPException
 
-from urllib3.connection import HTTPSConnection
+from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError
 from urllib3.response import BaseHTTPResponse
 
@@ -31,10 +34,36 @@ from gatepost.transport import trust
 from gatepost.transport.resolver import IpAddress, LookUpFailed
 
 PORT = 443
+PLAIN_PORT = 80
 _MOST_ADDRESSES = 4  # a name with a thousand addresses must not make us knock at all of them
 _THREADS = 32
-_FIELDS = {"User-Agent": "gatepost", "Accept": "text/plain", "Accept-Encoding": "identity", "Connection": "close"}
+_FIELDS = {"User-Agent": "gatepost", "Accept-Encoding": "identity", "Connection": "close"}
+_TEXT = "text/plain"
 _OK = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """
+    What is asked of a web host.
+
+    `path` is in ASCII, with its query; `accepts` is the one media type that an answer may have, empty: any;
+    `posted` is sent by POST as `posted_type`.
+    """
+
+    host: str
+    path: str
+    port: int = PORT
+    tls: bool = True
+    accepts: str = ""
+    posted: bytes = b""
+    posted_type: str = ""
+
+    @property
+    def url(self) -> str:
+        """The address, as people write it."""
+        scheme, usual = ("https", PORT) if self.tls else ("http", PLAIN_PORT)
+        return f"{scheme}://{self.host}{'' if self.port == usual else f':{self.port}'}{self.path}"
 
 
 class Https:
@@ -58,14 +87,30 @@ class Https:
 
         Raises LookUpFailed with what went wrong, which is not what the host says about it.
         """
+        request = Request(host, path, self._port, accepts=_TEXT)
+        try:
+            return await self.ask(request, addresses, seconds=seconds, most=most)
+        except LookUpFailed as error:
+            raise LookUpFailed(f"https://{host}{path}: {error}") from error
+
+    async def ask(self, request: Request, addresses: Sequence[IpAddress], *, seconds: float, most: int) -> bytes:
+        """
+        Give what one of the addresses answers within `seconds`, of at most `most` octets.
+
+        Raises LookUpFailed with what went wrong, which is not what the host says about it.
+        """
         deadline = _Deadline(seconds)
-        connection = _Connection(host, self._port, addresses, deadline, self._context)
+        connection: HTTPConnection
+        if request.tls:
+            connection = _Tls(request, addresses, deadline, self._context)
+        else:
+            connection = _Plain(request, addresses, deadline)
         try:
             async with asyncio.timeout(seconds):
                 loop = asyncio.get_running_loop()
-                return await loop.run_in_executor(self._threads, _get, connection, path, most)
+                return await loop.run_in_executor(self._threads, _get, connection, request, most)
         except (HTTPError, HTTPException, OSError, ValueError) as error:
-            raise LookUpFailed(f"https://{host}{path}: {_fault(error, deadline)}") from error
+            raise LookUpFailed(_fault(error, deadline)) from error
         finally:
             deadline.cut()  # also where the caller was told to wait no longer
 
@@ -112,58 +157,81 @@ class _Deadline:
                 self._held = None
 
 
-class _Connection(HTTPSConnection):
-    """A connection to one of the given addresses, which never asks DNS; the host's name goes into SNI and Host."""
+class _Plain(HTTPConnection):
+    """A connection to one of the given addresses, which never asks DNS; the host's name goes into Host."""
 
-    def __init__(
-        self, host: str, port: int, addresses: Sequence[IpAddress], deadline: _Deadline, context: ssl.SSLContext
-    ) -> None:
-        super().__init__(host, port, ssl_context=context, timeout=deadline.seconds)
-        self.deadline = deadline
-        self._addresses = addresses[:_MOST_ADDRESSES]
+    def __init__(self, request: Request, addresses: Sequence[IpAddress], deadline: _Deadline) -> None:
+        super().__init__(request.host, request.port, timeout=deadline.seconds)
+        self._connect = partial(_connected, addresses[:_MOST_ADDRESSES], request.port, deadline)
 
     def _new_conn(self) -> socket.socket:
-        """Connect to the first address that answers; each gets its share of the time that is left."""
-        fault: OSError = ConnectionError("it has no address that may be connected to")
-        for tried, address in enumerate(self._addresses):
-            left = self.deadline.left
-            if left <= 0:
-                raise TimeoutError
-            try:
-                share = left / (len(self._addresses) - tried)
-                connected = socket.create_connection((str(address), self.port), share)
-            except OSError as error:
-                fault = error
-                continue
-            connected.settimeout(self.deadline.seconds)
-            try:
-                self.deadline.hold(connected)
-            except OSError:
-                connected.close()
-                raise
-            return connected
-        raise fault
+        return self._connect()
 
 
-def _get(connection: _Connection, path: str, most: int) -> bytes:
+class _Tls(HTTPSConnection):
+    """The same with TLS; the host's name goes into SNI, too."""
+
+    def __init__(
+        self, request: Request, addresses: Sequence[IpAddress], deadline: _Deadline, context: ssl.SSLContext
+    ) -> None:
+        super().__init__(request.host, request.port, ssl_context=context, timeout=deadline.seconds)
+        self._connect = partial(_connected, addresses[:_MOST_ADDRESSES], request.port, deadline)
+
+    def _new_conn(self) -> socket.socket:
+        return self._connect()
+
+
+def _connected(addresses: Sequence[IpAddress], port: int, deadline: _Deadline) -> socket.socket:
+    """Connect to the first address that answers; each gets its share of the time that is left."""
+    fault: OSError = ConnectionError("it has no address that may be connected to")
+    for tried, address in enumerate(addresses):
+        left = deadline.left
+        if left <= 0:
+            raise TimeoutError
+        try:
+            connected = socket.create_connection((str(address), port), left / (len(addresses) - tried))
+        except OSError as error:
+            fault = error
+            continue
+        connected.settimeout(deadline.seconds)
+        try:
+            deadline.hold(connected)
+        except OSError:
+            connected.close()
+            raise
+        return connected
+    raise fault
+
+
+def _get(connection: HTTPConnection, request: Request, most: int) -> bytes:
     """Fetch; runs in a thread."""
+    fields = _FIELDS | ({"Accept": request.accepts} if request.accepts else {})
+    if request.posted:
+        fields["Content-Type"] = request.posted_type
     with contextlib.closing(connection):
-        connection.request("GET", path, headers=_FIELDS, preload_content=False, decode_content=False)
+        connection.request(
+            "POST" if request.posted else "GET",
+            request.path,
+            body=request.posted or None,
+            headers=fields,
+            preload_content=False,
+            decode_content=False,
+        )
         with contextlib.closing(connection.getresponse()) as response:
-            _check(response)
+            _check(response, request.accepts)
             return _body(response, most)
 
 
-def _check(response: BaseHTTPResponse) -> None:
-    """Refuse every answer but a plain text in full."""
+def _check(response: BaseHTTPResponse, accepts: str) -> None:
+    """Refuse every answer but one of that type in full."""
     if response.status != _OK:
         redirected = response.status in range(300, 400)
         raise _RefusedError(
             f"it answered {response.status}{', and no redirect is followed' if redirected else ''}"
         )
     types = response.headers.getlist("Content-Type")
-    if [kind.partition(";")[0].strip().lower() for kind in types] != ["text/plain"]:
-        raise _RefusedError("its answer is not of type text/plain")
+    if accepts and [kind.partition(";")[0].strip().lower() for kind in types] != [accepts]:
+        raise _RefusedError(f"its answer is not of type {accepts}")
     if response.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
         raise _RefusedError("its answer is compressed, which was not asked for")
     length, chunked = response.headers.get("Content-Length", ""), response.headers.get("Transfer-Encoding")

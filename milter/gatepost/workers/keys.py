@@ -8,7 +8,8 @@ Rules:
   * Who may ask what is decided by the caller's user (SO_PEERCRED), never by what the caller says.
   * OpenPGP or CMS: which one a message is shows in its first octet.
   * What cannot be decrypted gets one answer, whatever the reason: nobody learns from the difference. Where a key
-    could not be asked at all (a token is gone), and no other opens the message, that is an error, for a later try.
+    could not be asked at all (a token is gone, or its private half is sealed to another secret), and no other
+    opens the message, that is an error, for a later try.
   * Private halves are unsealed for one operation; nothing of a message is kept or logged.
 
 Requests are frames (`workers.frames`); the head's `op` is `ping`, `open` (files: the encrypted message, and an
@@ -28,7 +29,8 @@ from pathlib import Path
 from typing import IO, Any, Protocol
 from uuid import UUID
 
-from gatepost.crypto import pgpmime, seal
+from gatepost.crypto import pgpmime
+from gatepost.crypto.halves import Unsealer
 from gatepost.crypto.openpgp import Decryptor, private_context
 from gatepost.crypto.own_signature import MAX_SIGNED, SignatureMaker
 from gatepost.crypto.proof import Prover
@@ -83,21 +85,22 @@ class KeyHolder:
         openpgp: Decryptor,
         smime: Decryptor,
         signers: Mapping[str, SignatureMaker],
-        keys_private: bytes,
-        vault_private: bytes,
+        keys: Unsealer,
+        vault: Unsealer,
+        prover: Prover,
         heads: Callable[[], Mapping[str, int]] = dict,
     ) -> None:
         """
-        Take what signs, by the kind of its keys, the private halves of the secrets `keys` and `vault`, raw, and
-        who tells the latest stamps.
+        Take what signs, by the kind of its keys, what opens what is sealed to the secrets `keys` and `vault`, and
+        who proves and tells stamps.
         """
         self._own = own
         self._partners = partners
         self._decryptors = {"openpgp": openpgp, "smime": smime}
         self._signers_of = signers
-        self._keys_private = keys_private
-        self._vault_private = vault_private
-        self._prover = Prover(keys_private)
+        self._keys = keys
+        self._vault = vault
+        self._prover = prover
         self._heads = heads
         self._slots = threading.BoundedSemaphore(_AT_ONCE)
 
@@ -135,7 +138,11 @@ class KeyHolder:
         fault: WorkerError | None = None
         for key, sealed in self._own.sealed(recipient, kind):
             try:
-                private = seal.unwrap(self._keys_private, sealed, private_context(key.fingerprint))
+                private = self._keys.unwrap(sealed, private_context(key.fingerprint))
+            except CryptoError:
+                fault = _locked(key)
+                continue
+            try:
                 with self._slots:
                     done = self._decryptors[kind].decrypt(encrypted, opened, private, signers, most=most)
             except CryptoError:
@@ -159,7 +166,11 @@ class KeyHolder:
             if not may_sign(key, author, sender):
                 continue
             try:
-                private = seal.unwrap(self._keys_private, sealed, private_context(key.fingerprint))
+                private = self._keys.unwrap(sealed, private_context(key.fingerprint))
+            except CryptoError:
+                fault = _locked(key)
+                continue
+            try:
                 with self._slots:
                     done = signer.sign(entity, private)
             except CryptoError:
@@ -184,11 +195,18 @@ class KeyHolder:
 
     def _release(self, held: UUID, wrapped: bytes) -> Reply:
         try:
-            data_key = seal.unwrap(self._vault_private, wrapped, key_context(held))
+            data_key = self._vault.unwrap(wrapped, key_context(held))
         except CryptoError as error:
             return {"status": "refused", "text": str(error)}, b""
         logger.info("a held copy's data key was given out", held=str(held))
         return {"status": "ok"}, data_key
+
+
+def _locked(key: Key) -> WorkerError:
+    return WorkerError(
+        f"the private half of our key {key.fingerprint} does not open: if the secret `keys` was rotated, restart"
+        " the key worker; else restore the secret"
+    )
 
 
 class KeyServer(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):

@@ -4,18 +4,17 @@ import base64
 import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from hashlib import sha256
 from pathlib import Path
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.signers import BEGIN, END, Person, PrivateKey
 
 from gatepost.crypto import cms, der, signed_data
 from gatepost.crypto.signature import SignatureError, Signer
@@ -30,8 +29,6 @@ RSA, RSA_SHA256, ECDSA_SHA256, ED25519 = (
     "1.2.840.10045.4.3.2",
     "1.3.101.112",
 )
-PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
-BEGIN, END = datetime(2026, 1, 1, tzinfo=UTC), datetime(2126, 1, 1, tzinfo=UTC)
 
 
 # Made by Bouncy Castle 1.72 with Ed25519: signatures over CONTENT with signed attributes, and without
@@ -55,42 +52,6 @@ BOUNCY_CASTLE = (
         "72QhVz/sF2egycU5pacZApUMlwxKoN4pTJWRvXvN75CkjgkAAAAAAAA="
     ),
 )
-
-
-class Person:
-    """Somebody with a key and a self-signed certificate, also in files for OpenSSL."""
-
-    def __init__(self, folder: Path, name: str, key: PrivateKey, usage: x509.KeyUsage | None = None) -> None:
-        self.key = key
-        self.pem, self.private = folder / f"{name}.pem", folder / f"{name}.key"
-        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        builder = (
-            x509.CertificateBuilder(subject, subject, key.public_key(), 4711)
-            .not_valid_before(BEGIN)
-            .not_valid_after(END)
-            .add_extension(x509.SubjectAlternativeName([x509.RFC822Name(f"{name}@x.test")]), critical=False)
-            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        )
-        if usage is not None:
-            builder = builder.add_extension(usage, critical=True)
-        digest = None if isinstance(key, ed25519.Ed25519PrivateKey) else hashes.SHA256()
-        certificate = builder.sign(key, digest)
-        self.der = certificate.public_bytes(Encoding.DER)
-        self.pem.write_bytes(certificate.public_bytes(Encoding.PEM))
-        self.private.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-
-    @property
-    def identifier(self) -> bytes:
-        found = parsed(self.der)
-        return der.sequence(found.issuer, found.serial)
-
-    def raw_sign(self, message: bytes) -> bytes:
-        if isinstance(self.key, rsa.RSAPrivateKey):
-            return self.key.sign(message, padding.PKCS1v15(), hashes.SHA256())
-        if isinstance(self.key, ec.EllipticCurvePrivateKey):
-            return self.key.sign(message, ec.ECDSA(hashes.SHA256()))
-        return self.key.sign(message)
 
 
 @pytest.fixture(scope="module")

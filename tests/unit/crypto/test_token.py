@@ -5,15 +5,18 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from io import BytesIO
+from typing import Any
 
 import pkcs11
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509 import load_pem_x509_certificate
+from cryptography.x509 import load_der_x509_certificate, load_pem_x509_certificate
 from lab.place import short_folder
 from lab.smime import Smime
 from lab.softhsm import MODULE, PIN, SoftHsm
+from pkcs11.types import DecryptMixin, Key
 
 from gatepost.crypto import private_key
 from gatepost.crypto.envelope import Enveloper
@@ -70,6 +73,9 @@ def site() -> Iterator[Site]:
         built = Site(hsm, outside, tokens, kept)
         outside.certificate("other@hosp.test", "p256")
         outside.certificate("rsa-pss@hosp.test", "rsa-pss")
+        outside.certificate("ed25519@hosp.test", "ed25519")
+        uri = hsm.put_signing(outside.folder / "ed25519@hosp.test.key", "ed25519")
+        kept["ed25519"] = tokens.read_private(built.certificate("ed25519"), uri)
         for kind in OPENING:
             outside.certificate(f"{kind}@hosp.test", kind)
             uri = hsm.put(outside.folder / f"{kind}@hosp.test.key", kind)
@@ -136,6 +142,52 @@ def test_a_token_that_fails_within_an_operation(site: Site, monkeypatch: pytest.
         key.decrypt(bytes(255) + b"\3", None)
 
 
+class Failing(DecryptMixin):
+    """A key that fails once, and works then."""
+
+    def __init__(self, key: Key, error: Exception) -> None:
+        assert isinstance(key, DecryptMixin)
+        self._key = key
+        self._errors = [error]
+
+    def decrypt(
+        self,
+        data: bytes | Iterator[bytes],
+        buffer_size: int = 8192,
+        **how: Any,
+    ) -> bytes | Iterator[bytes]:
+        del buffer_size
+        if self._errors:
+            raise self._errors.pop()
+        return self._key.decrypt(data, **how)
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (pkcs11.DeviceRemoved, WorkerError),
+        (pkcs11.SessionHandleInvalid, WorkerError),
+        (pkcs11.GeneralError, ValueError),
+        (pkcs11.EncryptedDataInvalid, ValueError),
+        (pkcs11.FunctionFailed, ValueError),
+        (pkcs11.DeviceError, ValueError),
+    ],
+)
+def test_whose_fault_it_is(
+    site: Site, monkeypatch: pytest.MonkeyPatch, error: type[Exception], told: type[Exception]
+) -> None:
+    """What no message can bring about is the token's fault; what tokens say of wrong padding is the message's."""
+    own, key = site.tokens.load(site.kept["rsa"])
+    assert isinstance(own.key, rsa.RSAPublicKey)
+    hidden, found = private_key.hide(own.key, b"secret", None), site.tokens._key
+    with monkeypatch.context() as patch:
+        patch.setattr(site.tokens, "_key", lambda place: Failing(found(place), error()))
+        with pytest.raises(told, match=r"failed|no ciphertext"):
+            key.decrypt(hidden, None)
+
+    assert key.decrypt(hidden, None) == b"secret"
+
+
 @pytest.mark.filterwarnings(
     "ignore::pytest.PytestUnraisableExceptionWarning"
 )  # the library tells its ended search
@@ -187,6 +239,19 @@ def test_openssl_verifies(site: Site, kind: str, scheme: Scheme, options: tuple[
     assert subprocess.run(verify, cwd=folder, check=False, timeout=60, capture_output=True).returncode == 0
 
 
+def test_ed25519(site: Site) -> None:
+    """An Ed25519 key on a token signs, and does nothing else."""
+    key = site.tokens.load(site.kept["ed25519"])[1]
+    public = load_der_x509_certificate(site.certificate("ed25519")).public_key()
+    assert isinstance(public, Ed25519PublicKey)
+
+    public.verify(key.sign(b"what is signed", Signing(Scheme.ED25519)), b"what is signed")
+    with pytest.raises(ValueError, match="does not decrypt"):
+        key.decrypt(bytes(256), None)
+    with pytest.raises(ValueError, match="does not agree"):
+        key.exchange(bytes(32))
+
+
 def test_a_wrong_pin_is_tried_once(site: Site) -> None:
     """A PIN that the token refuses is not tried again, before it locks the token."""
     asked: list[str] = []
@@ -208,9 +273,7 @@ def test_a_wrong_pin_is_tried_once(site: Site) -> None:
 
 def test_what_does_not_belong_is_refused(site: Site) -> None:
     """A certificate comes in only with its own key, one that may do what it is for."""
-    locked = site.outside.folder / "p384@hosp.test.key"
-    words = ("--import", str(locked), "--token", "gateway", "--label", "signs", "--id", "77", "--pin", PIN)
-    subprocess.run(["softhsm2-util", *words], check=True, timeout=60, capture_output=True)
+    site.hsm.put_signing(site.outside.folder / "p384@hosp.test.key", "signs")
     cases: list[tuple[str, str, type[Exception], str]] = [
         ("rsa", "object=p256", WorkerError, "CKA_DECRYPT|failed"),
         ("p256", "object=p384", WorkerError, "failed"),

@@ -5,12 +5,16 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from cryptography import x509
+from lab.mail_authority import DAY, root
 
+from gatepost.errors import ConfigError
 from gatepost.mta import doctor, libmilter
 from gatepost.mta.finding import Finding, Status
 from gatepost.mta.postfix import postconf
@@ -222,3 +226,25 @@ class TestPolicyService:
     def test_it_is_not_there(self, tmp_path: Path) -> None:
         """Without it, mail that needs TLS is put off: the doctor says so."""
         assert doctor.policy_check(f"unix:{tmp_path / 'none'}").status is Status.FAIL
+
+
+def test_authorities() -> None:
+    """A file of authorities that cannot be read is a failure, an expired authority a warning, no file nothing."""
+    now = datetime.now(UTC)
+    good, old = root("Good").certificate, root("Old", ends=now - DAY).certificate
+
+    def found(*authorities: x509.Certificate) -> list[Finding]:
+        return list(doctor.authority_checks("smime.roots", "/roots.pem", lambda: authorities, now))
+
+    def unreadable() -> tuple[x509.Certificate, ...]:
+        raise ConfigError("smime.roots: /roots.pem: No such file or directory")
+
+    assert [(one.status, one.what) for one in found(good)] == [
+        (Status.OK, "smime.roots /roots.pem: 1 certificates")
+    ]
+    assert [(one.status, one.what) for one in found(good, old)] == [
+        (Status.WARN, f"smime.roots /roots.pem: CN=Old expired on {now - DAY:%Y-%m-%d}")
+    ]
+    (broken,) = doctor.authority_checks("smime.roots", "/roots.pem", unreadable, now)
+    assert (broken.status, broken.remedy) == (Status.FAIL, "smime.roots: /roots.pem: No such file or directory")
+    assert list(doctor.authority_checks("smime.roots", "", unreadable, now)) == []
