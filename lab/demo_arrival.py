@@ -7,6 +7,7 @@ Rules:
   * Content is compared byte for byte: the fields of the content and the whole body.
 """
 
+import quopri
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -100,13 +101,18 @@ class Eye:
         return self._unsigned(f"S/MIME for {readers[0]}", self.smime.decrypt(message.data, readers[0]))
 
     def _unsigned(self, way: str, entity: bytes) -> tuple[str, list[str], bytes]:
-        """Take an OpenPGP signature off what was opened, if there is one, which gpg must find good."""
+        """
+        Take an OpenPGP signature off what was opened, if there is one, which gpg must find good; and the transfer
+        encoding that a text got for it.
+        """
         head, _, body = entity.partition(b"\r\n\r\n")
         if (_kinds(head) or [""])[0].startswith("multipart/signed"):
             signed, signature = signed_parts(entity)
             signers = [self.owners.get(one, one) for one in self.gpg.verify(signed, signature)]
             way += f", signed by {signers[0]}" if signers else ", with a wrong signature"
             head, _, body = signed.partition(b"\r\n\r\n")
+            if b"Content-Transfer-Encoding: quoted-printable" in head:
+                body = quopri.decodestring(body)
         return way, _kinds(head), body
 
     def _results(self, message: Received) -> tuple[str, ...]:

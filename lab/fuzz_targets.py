@@ -1,6 +1,6 @@
 """
-The parsers of `gatepost.transport`, and that of Postfix's log, each with what it promises whatever strangers and
-other programs send.
+The parsers of `gatepost.transport`, that of Postfix's log, and those of CMS (lab.fuzz_cms), each with what it
+promises whatever strangers and other programs send.
 
 A target takes octets and tells what came of them, in one line, as golden files keep it: what was read, or that it
 was refused in the way that callers expect. It raises BrokenPromiseError, or anything else, where it is not so.
@@ -14,6 +14,8 @@ from gatepost.mta.postfix.log_line import LogReader, line_of
 from gatepost.transport import hop, netstring, policy_line
 from gatepost.transport.mta_sts import MAX_AGE, StsError, matches, read_policy, read_records
 from gatepost.transport.mta_sts import policy_line as sts_line
+from lab import fuzz_cms
+from lab.fuzz_promise import promise
 
 _MOST_REQUEST = 10_000
 _HOST = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)+")
@@ -22,17 +24,8 @@ _LONGEST_REPLY = 200
 _LEVELS = {"secure", "fingerprint", "dane-only"}
 
 
-class BrokenPromiseError(AssertionError):
-    """A parser gave what it must not."""
-
-
-def _promise(held: object) -> None:
-    if not held:
-        raise BrokenPromiseError
-
-
 def _refused(error: Exception) -> str:
-    _promise(str(error).isprintable())
+    promise(str(error).isprintable())
     return f"refused: {error}"
 
 
@@ -42,7 +35,7 @@ def read_txt(octets: bytes) -> str:
         identity = read_records(octets.split(b"\0"))
     except StsError as error:
         return _refused(error)
-    _promise(identity is None or re.fullmatch(r"[A-Za-z0-9]{1,32}", identity))
+    promise(identity is None or re.fullmatch(r"[A-Za-z0-9]{1,32}", identity))
     return f"id {identity}"
 
 
@@ -53,10 +46,10 @@ def read_file(octets: bytes) -> str:
     except StsError as error:
         return _refused(error)
     hosts = tuple(pattern.replace("*", "a") for pattern in policy.mx)
-    _promise(0 <= policy.max_age <= MAX_AGE and (hosts or policy.mode == "none"))
-    _promise(policy.allowed(hosts) == hosts and all(_HOST.fullmatch(host) for host in hosts))
+    promise(0 <= policy.max_age <= MAX_AGE and (hosts or policy.mode == "none"))
+    promise(policy.allowed(hosts) == hosts and all(_HOST.fullmatch(host) for host in hosts))
     read = policy_line.read(sts_line(hosts)) if hosts else None
-    _promise(not hosts or (read and read.match == hosts))
+    promise(not hosts or (read and read.match == hosts))
     return f"{policy.mode} {policy.max_age} {' '.join(policy.mx)}"
 
 
@@ -66,14 +59,14 @@ def match(octets: bytes) -> str:
     found = matches(host, pattern)
     if found:
         ours, theirs = host.lower().split("."), pattern.lower().split(".")
-        _promise(len(ours) == len(theirs) > 1 and ours[1:] == theirs[1:] and theirs[0] in {"*", ours[0]})
+        promise(len(ours) == len(theirs) > 1 and ours[1:] == theirs[1:] and theirs[0] in {"*", ours[0]})
     return str(found)
 
 
 def take_requests(octets: bytes) -> str:
     """Take what a client writes at once and octet by octet: the same requests, and the same refused."""
     whole = _requests([octets])
-    _promise(whole == _requests([octets[place : place + 1] for place in range(len(octets))]))
+    promise(whole == _requests([octets[place : place + 1] for place in range(len(octets))]))
     found, refused = whole
     return f"{found}{' refused' if refused else ''}"
 
@@ -84,11 +77,11 @@ def read_hop(octets: bytes) -> str:
         text = octets.decode("utf-8")
         read = hop.read(text)
     except ValueError as error:
-        _promise(str(error).isprintable())
+        promise(str(error).isprintable())
         return "refused"
-    _promise(0 < read.port < 1 << 16 and (read.is_address or hop.is_host(read.name)))
+    promise(0 < read.port < 1 << 16 and (read.is_address or hop.is_host(read.name)))
     normal = hop.normal(text)
-    _promise(hop.normal(normal) == normal and hop.read(normal) == read)
+    promise(hop.normal(normal) == normal and hop.read(normal) == read)
     return str(read)
 
 
@@ -96,7 +89,7 @@ def read_line(octets: bytes) -> str:
     """Read a line of smtp_tls_policy_maps; what is read is written as it was."""
     text = octets.decode("latin-1")
     read = policy_line.read(text)
-    _promise(read is None or (read.text == text and read.level in _LEVELS))
+    promise(read is None or (read.text == text and read.level in _LEVELS))
     return str(read)
 
 
@@ -108,11 +101,11 @@ def read_log(octets: bytes) -> str:
         line = line_of(one, _NOW)
         delivery = None if line is None else reader.read(line)
         if delivery is not None:
-            _promise(delivery.reply.isprintable() and len(delivery.reply) <= _LONGEST_REPLY)
-            _promise(delivery.relay.isprintable() and delivery.queue_id.isalnum())
-            _promise(delivery.recipient or not delivery.relay)
+            promise(delivery.reply.isprintable() and len(delivery.reply) <= _LONGEST_REPLY)
+            promise(delivery.relay.isprintable() and delivery.queue_id.isalnum())
+            promise(delivery.recipient or not delivery.relay)
             found.append(replace(delivery, at=0.0))  # which is local time
-    _promise(len(reader.remembered()) <= octets.count(b"\n") + 1)
+    promise(len(reader.remembered()) <= octets.count(b"\n") + 1)
     return str(found)
 
 
@@ -124,6 +117,7 @@ TARGETS: dict[str, Callable[[bytes], str]] = {
     "next-hop": read_hop,
     "policy-line": read_line,
     "postfix-log": read_log,
+    **fuzz_cms.TARGETS,
 }
 
 

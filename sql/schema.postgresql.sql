@@ -580,17 +580,5 @@ COMMENT ON COLUMN key_request.private IS 'its key, sealed to the secret `keys`';
 
 COMMENT ON COLUMN key_request.added IS 'UTC';
 
-CREATE TABLE key_chain (
-    fingerprint TEXT NOT NULL, 
-    certificates BYTEA NOT NULL, 
-    PRIMARY KEY (fingerprint)
-);
-
-COMMENT ON TABLE key_chain IS 'certificates that signatures with a certificate of ours carry beside it';
-
-COMMENT ON COLUMN key_chain.fingerprint IS 'of the certificate of ours';
-
-COMMENT ON COLUMN key_chain.certificates IS 'those above it, up to the root, in DER one behind the other';
-
 UPDATE alembic_version SET version_num='0008' WHERE alembic_version.version_num = '0007';
 

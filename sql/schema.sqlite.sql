@@ -293,11 +293,5 @@ CREATE TABLE key_request (
     PRIMARY KEY (digest)
 );
 
-CREATE TABLE key_chain (
-    fingerprint TEXT NOT NULL /* of the certificate of ours */, 
-    certificates BLOB NOT NULL /* those above it, up to the root, in DER one behind the other */, 
-    PRIMARY KEY (fingerprint)
-);
-
 UPDATE alembic_version SET version_num='0008' WHERE alembic_version.version_num = '0007';
 

@@ -174,10 +174,7 @@ def _read(path: Path) -> bytes:
 
 def _line(name: str, what: str, directory: Path) -> str:
     path = locate(name, directory)
-    try:
-        line = path.read_bytes().decode("utf-8", "replace").removesuffix("\n")
-    except OSError as error:
-        raise ConfigError(_unreadable(path, error)) from None
+    line = _read(path).decode("utf-8", "replace").removesuffix("\n")
     if not line or not line.isprintable() or "\ufffd" in line:
         raise ConfigError(f"{path}: holds no {what}; write it there in UTF-8, on one line")
     return line

@@ -1,5 +1,5 @@
 """
-Issuing: the site's own authority, requests that wait for a certificate, and what stands above ours.
+Issuing: the site's own authority, and requests that wait for a certificate.
 """
 
 import sqlalchemy as sa
@@ -31,21 +31,8 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("digest"),
         comment="requests for certificates that an outside authority has not answered yet",
     )
-    op.create_table(
-        "key_chain",
-        sa.Column("fingerprint", sa.Text(), nullable=False, comment="of the certificate of ours"),
-        sa.Column(
-            "certificates",
-            sa.LargeBinary(),
-            nullable=False,
-            comment="those above it, up to the root, in DER one behind the other",
-        ),
-        sa.PrimaryKeyConstraint("fingerprint"),
-        comment="certificates that signatures with a certificate of ours carry beside it",
-    )
 
 
 def downgrade() -> None:
-    op.drop_table("key_chain")
     op.drop_table("key_request")
     op.drop_table("authority")

@@ -276,6 +276,28 @@ class TestDecrypting:
             assert verification.fingerprint == site.fingerprint("second@hosp.test")
 
     @pytest.mark.parametrize(
+        ("arguments", "status"), [((), "none"), (("--sign", "--local-user", "rsa@hosp.test"), "pass")]
+    )
+    @pytest.mark.parametrize("others", [("second",), ("second", "rsa")])
+    def test_other_recipients_are_no_fault(
+        self,
+        site: Site,
+        decryptor: GnupgDecryptor,
+        others: tuple[str, ...],
+        arguments: tuple[str, ...],
+        status: str,
+    ) -> None:
+        """That the message is for others too, whose keys are not here, says nothing of its signatures."""
+        recipients = [word for one in (*others, "curve") for word in ("-r", f"{one}@hosp.test")]
+        armor = site.gpg("--armor", "--encrypt", *recipients, *arguments, data=b"hello\r\n")
+        signers = [site.public("rsa@hosp.test")]
+
+        plaintext, verification = _opened(decryptor, armor, site.private("curve@hosp.test"), signers)
+
+        assert plaintext == b"hello\r\n"
+        assert verification.status == status
+
+    @pytest.mark.parametrize(
         "name", ["flipped", "truncated", "no integrity", "rubbish", "empty", "other key", "large"]
     )
     def test_nothing_comes_of_what_is_not_whole(self, site: Site, decryptor: GnupgDecryptor, name: str) -> None:

@@ -26,6 +26,7 @@ from gatepost.mta.postfix import checks, postconf
 from gatepost.mta.postfix.alias_checks import alias_checks
 from gatepost.mta.postfix.log_checks import following_check, log_checks
 from gatepost.mta.postfix.routes import PostfixRoutes
+from gatepost.mta.postfix.service_checks import service_address_checks
 from gatepost.mta.resolver_checks import resolver_checks
 from gatepost.settings import Settings
 from gatepost.transport.dns import StubResolver
@@ -61,6 +62,7 @@ def examine(settings: Settings) -> list[Finding]:
         *log_checks(directory, settings.postfix.log),
         *_following_checks(settings),
         *alias_checks(directory, settings.gateway.aliases, settings.gateway.internal_domains),
+        *service_address_checks(directory, settings.gateway.aliases, settings.decrypt_addresses),
         *doctor.host_checks(settings.openpgp.gpg, settings.gateway.max_sessions),
     ]
 

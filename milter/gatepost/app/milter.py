@@ -10,7 +10,7 @@ from collections.abc import Callable
 from gatepost.app.capabilities import capabilities_of
 from gatepost.app.deferral import deferrals_of
 from gatepost.app.expiring import tell_what_expires
-from gatepost.app.gateway import gateway_of, journal_of
+from gatepost.app.gateway import journal_of, wired_of
 from gatepost.app.monitoring import monitor_of
 from gatepost.app.store import open_database, quarantine_of
 from gatepost.errors import ConfigError, WorkerError
@@ -34,7 +34,8 @@ def serve_milter(settings: Settings, ready: Callable[[], None]) -> None:
     database = open_database(settings)
     sessions = Sessions(settings.gateway.max_sessions)
     monitor = monitor_of(settings, database, sessions)
-    gateway = gateway_of(settings, database, capabilities_of(settings), monitor=monitor)
+    wired = wired_of(settings, database, capabilities_of(settings), monitor=monitor)
+    gateway = wired.gateway
     journal = journal_of(settings, database)
     journal.free()
     turns: tuple[Expiry | Turns, ...] = (
@@ -49,7 +50,7 @@ def serve_milter(settings: Settings, ready: Callable[[], None]) -> None:
     monitor.serve()
     cut_off = adapter.serve(
         socket=settings.gateway.socket,
-        mail=gateway,
+        mail=wired.service,
         sessions=sessions,
         metrics=monitor.metrics,
         spool_directory=settings.gateway.spool,

@@ -30,9 +30,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from gatepost.crypto import der
 from gatepost.errors import CryptoError
 
-PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
-
-ALGORITHMS: Mapping[str, Callable[[], PrivateKey]] = {
+Made = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
+ALGORITHMS: Mapping[str, Callable[[], Made]] = {
     "rsa3072": lambda: rsa.generate_private_key(65537, 3072),
     "p256": lambda: ec.generate_private_key(ec.SECP256R1()),
     "p384": lambda: ec.generate_private_key(ec.SECP384R1()),
@@ -126,7 +125,7 @@ def with_private(certificate: bytes, private: bytes) -> bytes:
 
 
 def chain_of(certificate: bytes, others: Sequence[bytes]) -> tuple[bytes, ...]:
-    """Give those of the other certificates that lead from a certificate up to its root, in this order; all DER."""
+    """Give those of the others that lead from a certificate up to its root, without that, in order; all in DER."""
     known = [(x509.load_der_x509_certificate(one), one) for one in others]
     chain: list[bytes] = []
     current = x509.load_der_x509_certificate(certificate)
@@ -136,7 +135,7 @@ def chain_of(certificate: bytes, others: Sequence[bytes]) -> tuple[bytes, ...]:
             break
         current = above[0]
         chain.append(above[1])
-    return tuple(chain)
+    return tuple(chain[:-1] if chain and current.issuer == current.subject else chain)
 
 
 def ends(certificate: bytes) -> datetime:
@@ -165,13 +164,13 @@ def request_context(digest: str) -> bytes:
     return b"gatepost request " + digest.encode("ascii")
 
 
-def private_octets(key: PrivateKey) -> bytes:
+def private_octets(key: Made) -> bytes:
     """Give a key in PKCS #8, DER, without a passphrase."""
     return key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
 
 
 def _builder(
-    subject: x509.Name, issuer: x509.Name, key: PrivateKey, starts: datetime, until: datetime
+    subject: x509.Name, issuer: x509.Name, key: Made, starts: datetime, until: datetime
 ) -> x509.CertificateBuilder:
     public = key.public_key()
     return (
@@ -192,7 +191,7 @@ def _subject(owner: str) -> x509.Name:
     return x509.Name(parts)
 
 
-def _of_mail(owner: str, key: PrivateKey) -> list[tuple[x509.ExtensionType, bool]]:
+def _of_mail(owner: str, key: Made) -> list[tuple[x509.ExtensionType, bool]]:
     """Give the extensions of a certificate for mail, each with whether it is critical."""
     addresses = [owner] if "@" in owner else [f"{name}@{owner}" for name in _DOMAIN_NAMES]
     try:
@@ -224,9 +223,9 @@ def _usage(**allowed: bool) -> x509.KeyUsage:
     return x509.KeyUsage(**{name: allowed.get(name, False) for name in names})
 
 
-def _loaded(private: bytes) -> PrivateKey:
+def _loaded(private: bytes) -> Made:
     key = load_der_private_key(private, None)
-    if not isinstance(key, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey):
+    if not isinstance(key, Made):
         raise CryptoError("the key is neither RSA nor on an elliptic curve")
     return key
 

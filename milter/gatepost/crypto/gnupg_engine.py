@@ -29,6 +29,7 @@ from gatepost.errors import CryptoError
 
 _REMEMBERED = 1024  # certificates in one keyring, results kept
 _HOMES = 32  # private keys that have a home at one time
+_NOT_OURS = "no secret key"  # python-gnupg's word for NO_SECKEY
 _DIGEST = "SHA512"
 _ALGORITHMS = {"1": "RSA", "2": "RSA", "3": "RSA", "16": "ElGamal", "17": "DSA", "20": "ElGamal"}
 
@@ -282,15 +283,20 @@ def _is_whole(result: Any) -> bool:  # noqa: ANN401 - python-gnupg has no types
 
 
 def _is_signed(result: Any) -> bool:  # noqa: ANN401 - python-gnupg has no types
-    return bool(result.ok and (result.sig_info or result.problems or result.key_status))
+    return bool(result.ok and (result.sig_info or _problems(result) or result.key_status))
+
+
+def _problems(result: Any) -> list[Any]:  # noqa: ANN401 - python-gnupg has no types
+    """Give what is wrong with signatures; that another recipient's key is not here is no fault of theirs."""
+    return [one for one in result.problems if one.get("status") != _NOT_OURS]
 
 
 def _verification(result: Any, known: set[str]) -> Verification:  # noqa: ANN401 - python-gnupg has no types
     """Judge the signatures: "pass" only if every one is good and made by a known signer."""
-    if not result.sig_info and not result.problems:
+    if not result.sig_info and not _problems(result):
         return Verification("none")
     signers = {str(info.get("pubkey_fingerprint") or "") for info in result.sig_info.values()}
-    if result.problems or not result.valid or not signers or not signers <= known:
+    if _problems(result) or not result.valid or not signers or not signers <= known:
         return Verification("fail")
     return Verification("pass", min(signers).upper())
 

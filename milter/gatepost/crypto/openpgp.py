@@ -100,10 +100,11 @@ class Opener(Protocol):
         *,
         seconds: float,
         on_wait: Callable[[], object],
+        domain_keys: bool = True,
     ) -> Opened | None:
         """
-        Decrypt with the keys of this recipient or of the recipient's domain, and verify against the keys of the
-        sender's address (as in From:; empty if not known).
+        Decrypt with the keys of this recipient or, if `domain_keys`, of the recipient's domain, and verify against
+        the keys of the sender's address (as in From:; empty if not known).
 
         None where it cannot be decrypted, whatever the reason. Waits for so many seconds at most, and calls
         `on_wait` about every 5 s meanwhile; what that raises ends the wait. Raises WorkerError where nobody

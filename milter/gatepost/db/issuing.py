@@ -1,15 +1,13 @@
 """
-The site's own authorities, requests that wait for a certificate, and the chains of certificates of ours.
+The site's own authorities, and requests that wait for a certificate.
 """
 
-from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy import delete, insert, select
 
-from gatepost.crypto import der
 from gatepost.db.engine import Database
-from gatepost.db.tables import authority, key_chain, key_request
+from gatepost.db.tables import authority, key_request
 from gatepost.errors import DirectoryError
 from gatepost.gateway.issuing import Authority, Request
 
@@ -59,18 +57,3 @@ class SqlIssuing:
         """Delete a request."""
         with self._database.writing() as connection:
             connection.execute(delete(key_request).where(key_request.c.digest == digest))
-
-    def keep_chain(self, fingerprint: str, certificates: Sequence[bytes]) -> None:
-        """Write what stands above a certificate of ours, in the place of what was known."""
-        with self._database.writing() as connection:
-            connection.execute(delete(key_chain).where(key_chain.c.fingerprint == fingerprint))
-            if certificates:
-                values = {"fingerprint": fingerprint, "certificates": b"".join(certificates)}
-                connection.execute(insert(key_chain).values(values))
-
-    def chain(self, fingerprint: str) -> tuple[bytes, ...]:
-        """Give what stands above a certificate of ours, up to the root, each in DER; empty if not known."""
-        wanted = select(key_chain.c.certificates).where(key_chain.c.fingerprint == fingerprint)
-        with self._database.reading() as connection:
-            found = connection.scalar(wanted)
-        return tuple(whole for _, whole, _ in der.parts(bytes(found or b"")))

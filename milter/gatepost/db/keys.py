@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Row, bindparam, delete, insert, select, update
+from sqlalchemy import Row, delete, insert, select, update
 
 from gatepost.db.cache import Cache
 from gatepost.db.engine import Database
-from gatepost.db.tables import key, key_chain
+from gatepost.db.lookup import Lookup
+from gatepost.db.tables import key
 from gatepost.directory.key import Key, Trust, owners
 from gatepost.errors import DirectoryError, StorageError
 from gatepost.message.address import Address
@@ -30,7 +31,6 @@ _PUBLIC = (
     key.c.added,
 )
 _ANY_OWN = select(key.c.fingerprint).where(key.c.own).limit(1)
-_BY_OWNER = select(*_PUBLIC).where(key.c.owner.in_(bindparam("owners", expanding=True)))
 
 
 class SqlKeys:
@@ -38,6 +38,7 @@ class SqlKeys:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._by_owner = Lookup(database, _PUBLIC, key.c.owner)
         self._cached: Cache[tuple[str, ...], tuple[Key, ...]] = Cache(self._find)
         self._cached_own: Cache[None, bool] = Cache(self._any_own)
 
@@ -54,10 +55,11 @@ class SqlKeys:
             return connection.execute(_ANY_OWN).first() is not None
 
     def _find(self, names: tuple[str, ...]) -> tuple[Key, ...]:
-        with self._database.reading() as connection:
-            rows = connection.execute(_BY_OWNER, {"owners": names}).all()
         return tuple(
-            sorted(map(_key, rows), key=lambda one: (names.index(one.owner), -one.trust, one.fingerprint))
+            sorted(
+                map(_key, self._by_owner.rows(names)),
+                key=lambda one: (names.index(one.owner), -one.trust, one.fingerprint),
+            )
         )
 
 
@@ -103,7 +105,6 @@ class KeyTable:
         with self._database.writing() as connection:
             if not connection.execute(statement).rowcount:
                 raise DirectoryError(f"there is no key {fingerprint}" + (f" for {owner}" if owner else ""))
-            connection.execute(delete(key_chain).where(key_chain.c.fingerprint.not_in(select(key.c.fingerprint))))
 
     def sealed(self, address: Address, kind: str) -> tuple[tuple[Key, bytes], ...]:
         """Give our own keys for an address, best owner and newest first, with their sealed private halves."""

@@ -172,17 +172,6 @@ key_request = Table(
     comment="requests for certificates that an outside authority has not answered yet",
 )
 
-key_chain = Table(
-    "key_chain",
-    metadata,
-    Column("fingerprint", Text, primary_key=True, nullable=False, comment="of the certificate of ours"),
-    Column(
-        "certificates", LargeBinary, nullable=False,
-        comment="those above it, up to the root, in DER one behind the other",
-    ),
-    comment="certificates that signatures with a certificate of ours carry beside it",
-)  # fmt: skip
-
 thread = Table(
     "thread",
     metadata,

@@ -9,7 +9,7 @@ stays, or dropped where none may. Notices go last: a lost notice harms less than
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Protocol
 from uuid import UUID
@@ -29,6 +29,7 @@ from gatepost.gateway.result import Result
 from gatepost.gateway.submission import Submitter, submission_of
 from gatepost.gateway.telling import Telling
 from gatepost.gateway.verdict import Accept, Discard, Verdict
+from gatepost.message.address import NULL_SENDER
 from gatepost.message.edit import Form
 from gatepost.message.transaction import Recipient, Transaction
 
@@ -44,6 +45,7 @@ class Outgoing:
     in_place: bool = False
     tls_route: bool = False
     result: Result | None = None  # for copies that come in
+    without_sender: bool = False  # a bounce of it goes to nobody
 
     @property
     def opened(self) -> bool:
@@ -136,15 +138,20 @@ class Despatch:
         attempt: Attempt,
         *,
         started: float,
+        answer: str = "release",
     ) -> None:
-        """Submit every copy of a message whose original is not under way; what stays held is held already."""
+        """
+        Submit every copy of a message whose original is not under way; what stays held is held already.
+
+        `answer` is what the log says was done.
+        """
         if outgoing:
             attempt.begin(attempt.with_earlier(plan))
         self._commit_threads(transaction, plan, outgoing)
         for one in outgoing:
             self._submit_marked(transaction, one, budget, attempt)
         attempt.save()
-        self.record(transaction, plan, started=started, answer="release", details=attempt.details())
+        self.record(transaction, plan, started=started, answer=answer, details=attempt.details())
 
     def prove_alive(self) -> None:
         """Have nothing written, as threads are: it returns, or fails, only where the writer is at work."""
@@ -187,6 +194,8 @@ class Despatch:
             tls_route=outgoing.tls_route,
             headers_only=outgoing.opened,
         )
+        if outgoing.without_sender:
+            submission = replace(submission, sender=NULL_SENDER)
         return self._submitter.submit(submission, budget)
 
     def _tell(self, transaction: Transaction, plan: Plan, budget: Budget) -> None:

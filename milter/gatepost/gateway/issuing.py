@@ -43,7 +43,7 @@ class Request:
 
 
 class IssuingStore(Protocol):
-    """Keeps authorities, requests and chains. Raises StorageError, DirectoryError."""
+    """Keeps authorities and requests. Raises StorageError, DirectoryError."""
 
     def authorities(self) -> tuple[Authority, ...]:
         """Give the site's authorities, the latest first."""
@@ -59,9 +59,6 @@ class IssuingStore(Protocol):
 
     def remove_request(self, digest: str) -> None:
         """Delete a request."""
-
-    def keep_chain(self, fingerprint: str, certificates: Sequence[bytes]) -> None:
-        """Write what stands above a certificate of ours, in the place of what was known."""
 
 
 class Issuing:
@@ -94,9 +91,7 @@ class Issuing:
         issuer = self._issuer(name)
         private = seal.unwrap_any(self._private(), issuer.sealed, authority.authority_context(issuer.fingerprint))
         pem = authority.issue(issuer.certificate, private, name, algorithm=algorithm, now=self._clock(), days=days)
-        keys = self._ring.add_made(pem, name)
-        self._store.keep_chain(keys[0].fingerprint, (issuer.certificate,))
-        return keys
+        return self._ring.add_made(pem, name, "made here", (issuer.certificate,))
 
     def renew_authority(self) -> Authority:
         """Make a new authority, which issues from now on; certificates of the one before stay as they are."""
@@ -144,8 +139,8 @@ class Issuing:
         ((certificate, request),) = answers
         private = seal.unwrap_any(self._private(), request.sealed, authority.request_context(request.digest))
         pem = authority.with_private(certificate, private)
-        keys = self._ring.add_private(name, pem, request.owner, "")
-        self._store.keep_chain(keys[0].fingerprint, authority.chain_of(certificate, certificates))
+        above = authority.chain_of(certificate, certificates)
+        keys = self._ring.add_made(pem, request.owner, f"file {name}", above)
         self._store.remove_request(request.digest)
         return keys
 

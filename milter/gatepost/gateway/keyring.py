@@ -121,6 +121,15 @@ class Keyring:
         reader = self._smime if is_x509(data) else self._maker
         return self._seal(*reader.read_private(data, passphrase), owner, f"file {name}")
 
+    def add_made(self, pem: bytes, owner: str, source: str, above: Sequence[bytes]) -> tuple[Key, ...]:
+        """
+        Store a private key of ours for S/MIME that was made here, with its certificate, sealed.
+
+        The certificates above it, in DER, are kept behind it for those who get its signatures.
+        """
+        public, private = self._smime.read_private(pem, "")
+        return self._seal(public, private + b"".join(above), owner, source)
+
     def add_on_token(self, name: str, data: bytes, owner: str, uri: str) -> tuple[Key, ...]:
         """Store a certificate of ours from a file, whose private key stays on a token; where it is, is sealed."""
         found = self._reader.read(data)
@@ -128,10 +137,6 @@ class Keyring:
             raise DirectoryError(f"file {name} must hold one certificate (X.509): that of the key on the token")
         private = self._tokens().read_private(found[0].data, uri)
         return self._seal(found[0].data, private, owner, uri)
-
-    def add_made(self, pem: bytes, owner: str) -> tuple[Key, ...]:
-        """Store a private key of ours for S/MIME that was made here, with its certificate, sealed."""
-        return self._seal(*self._smime.read_private(pem, ""), owner, "made here")
 
     def generate(self, owner: str, days: int) -> tuple[Key, ...]:
         """Make a key for one of our addresses or domains, valid for so many days."""

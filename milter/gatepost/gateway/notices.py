@@ -127,6 +127,11 @@ class Notices:
         """Write to the admin about something that no message brought; `digest` names it."""
         return self._notice(self._admin, "", title, text, digest)
 
+    def about(self, transaction: Transaction, title: str, text: str) -> Notice:
+        """Tell the sender, who is a person, what became of a message."""
+        digest = _digest(title.encode(), transaction, [one.address for one in transaction.recipients])
+        return self._notice(transaction.sender, transaction.message_id, title, text, digest)
+
     def claim(self, notice: Notice) -> bool:
         """
         Note a notice as sent, just before it is; False if it must not be.

@@ -65,6 +65,8 @@ class Gateway(Section):
     """Time budget per message, in seconds; past it the message is put off."""
     max_sessions: Annotated[int, Field(ge=1, le=10000)] = 200
     """Sessions with the mail server at one time; more are put off."""
+    decrypt_address: kinds.ServiceAddress = "decrypt"
+    """Where insiders forward what they cannot read: an address, or a local part at each domain; empty: nowhere."""
     admin: str = ""
     """Address for notices to the admin; default: postmaster at the first internal domain."""
     notices_per_hour: Annotated[int, Field(ge=0)] = 20
@@ -274,6 +276,15 @@ class Settings(Section):
     def authserv_id(self) -> str:
         """The identity in our result fields."""
         return self.gateway.authserv_id or f"gatepost.{self.gateway.hostname}"
+
+    @property
+    def decrypt_addresses(self) -> frozenset[str]:
+        """The service addresses, in lower case, at the domains that are named exactly."""
+        given = self.gateway.decrypt_address
+        domains = [one for one in self.gateway.internal_domains if not one.startswith(".")]
+        if not given or "@" in given:
+            return frozenset(filter(None, (given,)))
+        return frozenset(f"{given}@{domain}" for domain in domains)
 
     @computed_field  # type: ignore[prop-decorator]
     @property

@@ -115,7 +115,9 @@ class KeyHolder:
                     source, target = files
                     with _read_from(source) as encrypted, open(target, "wb", closefd=False) as opened:
                         most = min(int(str(head["most"])), LARGEST)
-                        return self._open(recipient, str(head["sender"]), encrypted, opened, most)
+                        own_only = head.get("domain_keys") is False
+                        claimed = str(head["sender"])
+                        return self._open(recipient, claimed, encrypted, opened, most, own_only=own_only)
                 case "sign":
                     author, sender = (parse(str(head[name]).encode()) for name in ("author", "sender"))
                     (source,) = files
@@ -131,12 +133,23 @@ class KeyHolder:
             raise WorkerError(f"the key worker could not read or write the message: {error.strerror}") from error
         raise WorkerError("the key worker does not know this operation")
 
-    def _open(self, recipient: Address, sender: str, encrypted: IO[bytes], opened: IO[bytes], most: int) -> Reply:
+    def _open(
+        self,
+        recipient: Address,
+        sender: str,
+        encrypted: IO[bytes],
+        opened: IO[bytes],
+        most: int,
+        *,
+        own_only: bool,
+    ) -> Reply:
         encrypted.seek(0)
         kind = "smime" if encrypted.read(1) == _DER else "openpgp"
         signers = self._signers(sender, kind)
         fault: WorkerError | None = None
         for key, sealed in self._own.sealed(recipient, kind):
+            if own_only and "@" not in key.owner:
+                continue
             try:
                 private = self._keys.unwrap(sealed, private_context(key.fingerprint))
             except CryptoError:

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives.hashes import SHA1
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA1, SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
 from lab.place import short_folder
 
 from gatepost.crypto import authority
@@ -80,13 +82,23 @@ def test_an_address_that_x509_cannot_name_is_refused(made: tuple[bytes, bytes]) 
         issued(made, "änne@hosp.test")
 
 
-def test_only_the_chain_is_kept(made: tuple[bytes, bytes]) -> None:
-    """Of certificates in any order those that lead upwards are kept, in order, and no other."""
-    other, _ = authority.new_authority(["other.test"], NOW, DAYS)
-    leaf = ssl.PEM_cert_to_DER_cert(certificate_of(issued(made, "a@hosp.test")).decode())
+def test_only_the_chain_is_kept() -> None:
+    """Of certificates in any order those that lead up to the root are kept, in order, without it, and no other."""
+    names = (("root", "root"), ("b", "root"), ("c", "b"), ("d", "c"), ("other", "root"))
+    root, upper, lower, leaf, other = (signed(*one) for one in names)
 
-    assert authority.chain_of(leaf, (other, leaf, made[0])) == (made[0],)
-    assert authority.chain_of(leaf, (other,)) == ()
+    assert authority.chain_of(leaf, (other, lower, root, leaf, upper)) == (lower, upper)
+    assert authority.chain_of(leaf, (upper, lower)) == (lower, upper)
+    assert authority.chain_of(leaf, (root, upper)) == ()
+    assert authority.chain_of(root, (root,)) == ()
+
+
+def signed(name: str, issuer: str) -> bytes:
+    """Make a certificate of which only the names count."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject, above = (x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, one)]) for one in (name, issuer))
+    builder = x509.CertificateBuilder(above, subject, key.public_key(), 1, NOW, NOW + timedelta(days=1))
+    return builder.sign(key, SHA256()).public_bytes(Encoding.DER)
 
 
 @pytest.mark.real

@@ -5,7 +5,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
-from hashlib import sha256
+from hashlib import sha256, sha512
 from pathlib import Path
 
 import pytest
@@ -152,10 +152,10 @@ def test_weak_digests_of_openssl(people: dict[str, Person], options: tuple[str, 
 def test_pss_with_another_mask_is_refused(people: dict[str, Person]) -> None:
     """The mask's digest must be the signature's: SHA-1, the default, is not taken even for the mask."""
     person = people["rsa"]
-    pss = ("-keyopt", "rsa_padding_mode:pss", "-keyopt", "rsa_mgf1_md:sha1")
-    made = openssl("-md", "sha256", "-signer", person.pem, "-inkey", person.private, *pss)
-
-    assert "SHA-1" in refused(made)
+    for mask, reason in (("sha1", "SHA-1"), ("sha512", "the signature names two digests")):
+        pss = ("-keyopt", "rsa_padding_mode:pss", "-keyopt", f"rsa_mgf1_md:{mask}")
+        made = openssl("-md", "sha256", "-signer", person.pem, "-inkey", person.private, *pss)
+        assert reason in refused(made)
 
 
 @pytest.mark.real
@@ -267,6 +267,7 @@ def signer_info(
     algorithm: bytes | None = None,
     identifier: bytes | None = None,
     signed: bytes | None = None,
+    hashed: hashes.HashAlgorithm | None = None,
 ) -> bytes:
     """Write a SignerInfo of one's own; what is signed are the attributes as a SET OF, or something else."""
     attributes = (content_type(), message_digest()) if attributes is None else attributes
@@ -279,7 +280,7 @@ def signer_info(
         der.sequence(der.oid(digest)),
         der.explicit(0, b"".join(attributes)) if attributes else b"",
         algorithm or der.sequence(der.oid(name)),
-        der.octets(person.raw_sign(message)),
+        der.octets(person.raw_sign(message, hashed)),
     )
 
 
@@ -399,8 +400,12 @@ def test_digests_must_agree(people: dict[str, Person]) -> None:
     """The signature's algorithm and the digest of its SignerInfo name the same one."""
     ann, bob = people["p256"], people["rsa"]
     for person in (ann, bob):
-        info = signer_info(person, digest=SHA512)
-        assert refused(message(info, certificates=[person.der])), person
+        digest = attribute("1.2.840.113549.1.9.4", der.octets(sha512(CONTENT).digest()))
+        attributes = (content_type(), digest)
+        info = signer_info(person, attributes, digest=SHA512)
+        other = signer_info(person, attributes, digest=SHA512, hashed=hashes.SHA512())
+        for one in (info, other):
+            assert refused(message(one, certificates=[person.der])) == "the signature names two digests"
     only_named = signer_info(bob, algorithm=der.sequence(der.oid(RSA)))
     assert verified(message(only_named, certificates=[bob.der]))
 

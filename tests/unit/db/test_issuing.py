@@ -1,10 +1,9 @@
-"""What issuing keeps: authorities, requests, and the chains of certificates of ours."""
+"""What issuing keeps: authorities and requests; and which of our keys stands for its owner."""
 
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from gatepost.crypto import der
 from gatepost.db.engine import Database
 from gatepost.db.issuing import SqlIssuing
 from gatepost.db.keys import KeyTable
@@ -14,8 +13,6 @@ from gatepost.gateway.issuing import Authority, Request
 from gatepost.message.address import parse
 
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
-KEY = Key("AA", "smime", "anna@hosp.test", b"public", Trust.ADMIN)
-CHAIN = (der.sequence(der.integer(1)), der.sequence(der.octets(b"x" * 300)))
 
 
 def test_the_latest_authority_comes_first(database: Database) -> None:
@@ -37,19 +34,6 @@ def test_a_request_waits_until_it_is_removed(database: Database) -> None:
     store.remove_request("AB")
     with pytest.raises(DirectoryError, match="no request"):
         store.request("AB")
-
-
-def test_a_chain_goes_with_its_last_key(database: Database) -> None:
-    """A certificate under two owners keeps its chain until it is removed under both."""
-    store, table = SqlIssuing(database), KeyTable(database)
-    table.put([KEY, Key("AA", "smime", "hosp.test", b"public", Trust.ADMIN)], sealed=b"sealed")
-    store.keep_chain("AA", (b"\x30\x00",))
-    store.keep_chain("AA", CHAIN)
-
-    table.remove("AA", "hosp.test")
-    assert store.chain("AA") == CHAIN
-    table.remove("AA")
-    assert store.chain("AA") == ()
 
 
 def test_the_latest_of_our_keys_comes_first(database: Database) -> None:

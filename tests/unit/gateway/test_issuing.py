@@ -4,14 +4,21 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from tests.unit.gateway.test_keyring import Maker, Table
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
+from tests.unit.gateway.test_keyring import Maker, Table, Token
 
-from gatepost.crypto import authority, seal
+from gatepost.crypto import authority, der, seal
 from gatepost.crypto.certificate import EitherReader
 from gatepost.crypto.openpgp import private_context
 from gatepost.crypto.private_certificate import SmimeKeys
+from gatepost.crypto.private_key import parts
 from gatepost.crypto.sequoia import SequoiaEncryptor
 from gatepost.crypto.x509 import X509Reader, certificates
+from gatepost.directory.key import Key
 from gatepost.errors import ConfigError, CryptoError, DirectoryError
 from gatepost.gateway.issuing import Authority, Issuing, Request
 from gatepost.gateway.keyring import Keyring
@@ -26,7 +33,6 @@ class Store:
     def __init__(self) -> None:
         self.kept: list[Authority] = []
         self.requests: dict[str, Request] = {}
-        self.chains: dict[str, tuple[bytes, ...]] = {}
 
     def authorities(self) -> tuple[Authority, ...]:
         return tuple(reversed(self.kept))
@@ -48,9 +54,6 @@ class Store:
     def remove_request(self, digest: str) -> None:
         del self.requests[digest]
 
-    def keep_chain(self, fingerprint: str, certificates: Sequence[bytes]) -> None:
-        self.chains[fingerprint] = tuple(certificates)
-
 
 class Office:
     """Issuing for a site, and an outside authority."""
@@ -70,6 +73,7 @@ class Office:
             reader=EitherReader(openpgp=SequoiaEncryptor(), smime=X509Reader()),
             maker=Maker(),
             smime=SmimeKeys(),
+            tokens=Token,
             public=lambda: PUBLIC,
             site=site,
         )
@@ -81,6 +85,13 @@ class Office:
             site=site,
             clock=lambda: self.now,
         )
+
+    def above(self, key: Key) -> tuple[bytes, ...]:
+        """Give the certificates that are kept behind the private half, as whoever signs finds them."""
+        kept = seal.unwrap(PRIVATE, self.table.sealed[key.fingerprint], private_context(key.fingerprint))
+        own, _, place = parts(kept)
+        assert (own, place) == (key.certificate, "")
+        return tuple(whole for _, whole, _ in der.parts(kept))[2:]
 
     def read(self) -> Sequence[bytes]:
         if not self.private:
@@ -102,7 +113,7 @@ def test_the_authority_is_made_when_it_is_needed(office: Office) -> None:
     root = office.issuing.authority()
 
     assert len(office.store.kept) == 1
-    assert office.store.chains == {anna.fingerprint: (root.certificate,), domain.fingerprint: (root.certificate,)}
+    assert [office.above(one) for one in (anna, domain)] == [(root.certificate,)] * 2
     assert (anna.owner, anna.own, anna.source, domain.owner) == ("anna@hosp.test", True, "made here", "hosp.test")
 
 
@@ -156,44 +167,35 @@ def test_a_domain_that_came_later_needs_a_new_authority(office: Office) -> None:
     new = office.issuing.renew_authority()
     (carl,) = office.issuing.generate("carl@clinic.test", "p256", 30)
 
-    assert office.store.chains[carl.fingerprint] == (new.certificate,)
+    assert office.above(carl) == (new.certificate,)
     assert new.expires - office.now > timedelta(days=3650)
 
 
-def answered(office: Office, pem: str, owner: str) -> tuple[bytes, bytes]:
-    """Have an outside authority answer a request; gives the certificate and the authority's, DER."""
-    from cryptography import x509  # noqa: PLC0415 - the outside world's part
-    from cryptography.hazmat.primitives import hashes, serialization  # noqa: PLC0415 - the same
-
-    root, key = authority.new_authority([owner.rpartition("@")[2]], office.now, 300)
+def answered(office: Office, pem: str) -> tuple[bytes, bytes]:
+    """Have an outside authority answer a request; gives the certificate and its intermediate authority's, DER."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    root, middle = (x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, one)]) for one in ("Root", "Middle"))
     request = x509.load_pem_x509_csr(pem.encode())
-    builder = x509.CertificateBuilder(
-        issuer_name=x509.load_der_x509_certificate(root).subject,
-        subject_name=request.subject,
-        public_key=request.public_key(),
-        serial_number=x509.random_serial_number(),
-        not_valid_before=office.now - timedelta(days=1),
-        not_valid_after=office.now + timedelta(days=99),
-    )
+    days = (office.now - timedelta(days=1), office.now + timedelta(days=99))
+    above = x509.CertificateBuilder(root, middle, key.public_key(), 1, *days).sign(key, SHA256())
+    builder = x509.CertificateBuilder(middle, request.subject, request.public_key(), 2, *days)
     for one in request.extensions:
         builder = builder.add_extension(one.value, one.critical)
-    signer = serialization.load_der_private_key(key, None)
-    found = builder.sign(signer, hashes.SHA256())  # type: ignore[arg-type] # it is RSA
-    return found.public_bytes(serialization.Encoding.DER), root
+    return builder.sign(key, SHA256()).public_bytes(Encoding.DER), above.public_bytes(Encoding.DER)
 
 
 @pytest.mark.parametrize("owner", ["anna@hosp.test", "hosp.test"])
 def test_the_answer_completes_a_request(office: Office, owner: str) -> None:
     """With those above it, in any order; the request is over then, and the key is as any of ours."""
     pem = office.issuing.request(owner, "rsa3072")
-    certificate, root = answered(office, pem, owner)
+    certificate, middle = answered(office, pem)
     stranger, _ = authority.new_authority(["other.test"], office.now, 30)
     assert office.table.rows() == ()
 
-    (key,) = office.issuing.complete("answer.pem", (root, stranger, certificate))
+    (key,) = office.issuing.complete("answer.pem", (middle, stranger, certificate))
 
     assert (key.owner, key.own, key.certificate, key.source) == (owner, True, certificate, "file answer.pem")
-    assert office.store.chains[key.fingerprint] == (root,)
+    assert office.above(key) == (middle,)
     assert office.store.requests == {}
     sealed = office.table.sealed[key.fingerprint]
     assert seal.unwrap(PRIVATE, sealed, private_context(key.fingerprint)).startswith(certificate)
@@ -204,11 +206,11 @@ def test_the_answer_completes_a_request(office: Office, owner: str) -> None:
 def test_another_certificate_completes_nothing(office: Office) -> None:
     """One for another key, or for another address than the request's, is refused; the request goes on waiting."""
     pem = office.issuing.request("anna@hosp.test", "p256")
-    other, _ = answered(office, authority.request("anna@hosp.test", "p256")[0], "anna@hosp.test")
+    other, _ = answered(office, authority.request("anna@hosp.test", "p256")[0])
 
     with pytest.raises(DirectoryError, match=r"answer\.pem holds no private key, and no certificate"):
         office.issuing.complete("answer.pem", (other,))
-    certificate, _ = answered(office, pem, "anna@hosp.test")
+    certificate, _ = answered(office, pem)
     request = next(iter(office.store.requests.values()))
     office.store.requests[request.digest] = Request(request.digest, "eve@hosp.test", request.sealed)
     with pytest.raises(DirectoryError, match="no user ID with eve"):

@@ -303,7 +303,15 @@ class TestWhoSigned:
             fields = tuple(Field(b"From", one.encode()) for one in (first, second) if one)
             rest = tuple(one for one in transaction.fields if one.key != b"from")
             copy = got(world, replace(transaction, fields=(*fields, *rest)))
-            assert wrong(copy), (first, second)
+            assert wrong(copy) == "the message has no author that can be told for certain", (first, second)
+
+    def test_several_signers(self, world: Mail, people: dict[str, Person]) -> None:
+        """All who signed must be the author: somebody else beside spoils it, in whatever order."""
+        ann, eve = people["ann"], people["eve"]
+        pin(world, ANN, ann.der)
+        for one, other in ((ann, eve), (eve, ann)):
+            made = encoded(one.cms(TEXT, other))
+            assert wrong(got(world, incoming(multipart(TEXT, made, b"application/pkcs7-signature"))))
 
     def test_a_sender_field(self, world: Mail, people: dict[str, Person]) -> None:
         """From counts; the key of who stands in Sender proves nothing, and the author's needs no Sender."""
@@ -645,6 +653,33 @@ class TestWarning:
         copy = got(world, incoming(world.encrypts(entity(TEXT)), subject="[unverified] x [-Encrypted-]"))
 
         assert copy.subject == "[unverified] x"
+
+    @pytest.mark.parametrize(
+        ("to", "subject", "expected"),
+        [
+            ("bob@plain.test", "Re: [unverified] hello", " Re: hello"),
+            ("bob@partner.test", "Re: [unverified] hello *secure*", " Re: hello [-Encrypted-]"),
+            ("bob@partner.test", "*secure* Re: [unverified] hello", " [-Encrypted-] Re: hello"),
+            (CAROL, "Re: [unverified] hello", " Re: [unverified] hello"),
+            ("bob@plain.test", "Re: hello", " Re: hello"),
+        ],
+    )
+    def test_it_goes_with_what_insiders_send(self, world: Mail, to: str, subject: str, expected: str) -> None:
+        """No outsider reads the word in an answer, whatever becomes of its tag; insiders keep it."""
+        world.key("partner.test")
+        transaction = message(to, subject=subject)
+        verdict = processed(gateway_over(world), transaction)
+        assert isinstance(verdict, Accept)
+
+        edited = named(apply(transaction.fields, verdict.form.edits), b"subject")
+        assert [one.value.decode() for one in edited] == [expected]
+
+    def test_it_stays_in_transit(self, world: Mail) -> None:
+        """What only passes through keeps its Subject."""
+        transaction = incoming(entity(TEXT), "bob@plain.test", subject="Re: [unverified] hello")
+        verdict = processed(gateway_over(world), transaction)
+        assert isinstance(verdict, Accept)
+        assert not [one for one in verdict.form.edits if one.name == b"Subject"]
 
     def test_clear_mail_has_none(self, world: Mail, ann: Person) -> None:
         """Clear mail is not warned of, whoever signed it; a word that somebody else put there stays."""

@@ -180,6 +180,14 @@ def test_a_key_opens_for_its_own_address_or_domain_only(
     assert (opened.plaintext.read() if opened else None) == plaintext
 
 
+@pytest.mark.parametrize(("ciphertext", "opens"), [(b"annas:hello", True), (b"domain:hello", False)])
+def test_without_the_domains_keys(client: KeyClient, ciphertext: bytes, opens: bool) -> None:
+    """Asked for a recipient's own keys alone, the worker uses no key of the domain."""
+    found = client.open(MemoryBody(ciphertext), ANNA, "", domain_keys=False)
+
+    assert (found is not None) is opens
+
+
 @pytest.mark.parametrize(
     ("recipient", "ciphertext", "plaintext"),
     [
