@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from lab.client import Envelope, Outcome, send
 from lab.gpg import Gpg
-from lab.letter import canary, letter, multipart, part, pgp_mime
+from lab.letter import canary, letter, multipart, part, pgp_mime, signed_parts
 from lab.place import short_folder
 from lab.postfix import Postfix
 from lab.sink import Received, Sink
@@ -112,8 +112,7 @@ def _content(message: bytes) -> list[bytes]:
 def _signed(received: Received) -> bytes:
     """Give the entity that stands signed in a message, to the octet."""
     assert received.values("Content-Type")[0].startswith("multipart/signed;")
-    mark = b"\r\n--" + received.values("Content-Type")[0].partition('boundary="')[2].partition('"')[0].encode()
-    return received.body.split(mark)[1].removeprefix(b"\r\n")
+    return signed_parts(received.data)[0]
 
 
 def _illustrated(word: str) -> tuple[str, bytes]:
