@@ -29,7 +29,7 @@ class Opened:
     """
     A decrypted message: its plaintext, and the signature found inside.
 
-    Two are equal if their plaintexts' digests (SHA-256) and what was found of signatures are. `kind` is "openpgp"
+    Two of one message are equal if their digests and what was found of signatures are. `kind` is "openpgp"
     or "smime"; `intact` is false where nothing proves that the plaintext is what the sender encrypted.
     """
 
@@ -42,7 +42,11 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class Decrypted:
-    """What a decryptor found: the SHA-256 of the plaintext that it wrote, the signature, whether it is proved."""
+    """
+    What a decryptor found: the signature, and whether the plaintext that it wrote is proved.
+
+    `digest` differs wherever one message gives two keys' owners different plaintexts.
+    """
 
     digest: bytes
     verification: Verification
