@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -25,7 +25,7 @@ from lab.demo_arrival import Eye
 from lab.demo_explain import Explainer
 from lab.demo_report import Judged
 from lab.demo_run import Stage
-from lab.demo_samples import introduce, samples
+from lab.demo_samples import Sample, introduce, samples
 from lab.smime import Smime
 from lab.town import Town, build
 
@@ -94,8 +94,8 @@ def _demo(folder: Path, done: Callable[[int], None] | None) -> int:
     link, folder = _told(folder), demo_folder.prepare(folder)
     (folder / "pid").write_text(f"{os.getpid()}\n")
     with ExitStack() as stack:
-        town, stage = _start(out, folder, stack)
-        judged = _play(out, town, stage)
+        town, smime, stage = _start(out, folder, stack)
+        judged = _play(out, samples(town, smime), stage)
         demo_report.show(out, judged)
         status = _sum_up(out, judged, time.monotonic() - began, link)
         if done is not None:
@@ -105,7 +105,7 @@ def _demo(folder: Path, done: Callable[[int], None] | None) -> int:
     return status
 
 
-def _start(out: Console, folder: Path, stack: ExitStack) -> tuple[Town, Stage]:
+def _start(out: Console, folder: Path, stack: ExitStack) -> tuple[Town, Smime, Stage]:
     """Make and start everything; all of it ends with `stack`."""
     explainer = stack.enter_context(Explainer(folder / "gatepost" / "gatepost.toml"))
     with _step(out, "a site, its Postfix, the receivers, their keys and certificates"):
@@ -119,7 +119,7 @@ def _start(out: Console, folder: Path, stack: ExitStack) -> tuple[Town, Stage]:
         town.site.start()
     pool = stack.enter_context(ThreadPoolExecutor(1))
     eye = Eye(town.gpg, smime, owners, f"gatepost.{town.postfix.hostname}")
-    return town, Stage(town, eye, explainer, pool)
+    return town, smime, Stage(town, eye, explainer, pool)
 
 
 def _told(folder: Path) -> Path:
@@ -137,11 +137,11 @@ def _step(out: Console, what: str) -> Iterator[None]:
     out.print(f"[green]done[/green] {what} [dim]{time.monotonic() - began:.1f} s[/dim]")
 
 
-def _play(out: Console, town: Town, stage: Stage) -> list[Judged]:
+def _play(out: Console, sent: Iterable[Sample], stage: Stage) -> list[Judged]:
     """Send every sample, tell how each went, and give them with their reasons."""
     played = []
     with out.status("sending samples") as status:
-        for number, sample in enumerate(samples(town), 1):
+        for number, sample in enumerate(sent, 1):
             status.update(f"sample {number}: {sample.title}")
             began = time.monotonic()
             one = stage.play(sample)

@@ -21,6 +21,8 @@ CLEAR = "in clear"
 CLOSED = "OpenPGP, not opened"
 AS_WRITTEN = "content byte for byte"
 NOTICE = "a notice, without the content"
+AUTHORITY = "authority.crt"
+"""The file, beside S/MIME's certificates, with that of the site's own authority."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,7 @@ class Eye:
             return Form(f"{len(messages)} times, not once")
         (message,) = messages
         subjects, results = tuple(message.values("Subject")), self._results(message)
-        if message.sender == "":
+        if message.sender == "" and not results:  # what comes back from the service address bears a result
             return Form(CLEAR, subjects, NOTICE if content.word not in message.data else "content leaked", results)
         way, head, body = self._opened(message, content)
         if message.tls is not None:
@@ -98,7 +100,14 @@ class Eye:
         readers = self.smime.readers(message.data, self.smime.addresses)
         if len(readers) != 1 or content.word in message.data:
             return f"S/MIME, opened by {', '.join(readers) or 'nobody'}", [], message.body
-        return self._unsigned(f"S/MIME for {readers[0]}", self.smime.decrypt(message.data, readers[0]))
+        way, entity = f"S/MIME for {readers[0]}", self.smime.decrypt(message.data, readers[0])
+        if b"application/pkcs7-signature" not in entity.partition(b"\r\n\r\n")[0]:
+            return self._unsigned(way, entity)
+        try:
+            way += f", signed by {self.smime.signer(entity, AUTHORITY)}"
+        except RuntimeError:
+            way += ", with a wrong signature"
+        return self._written(way, signed_parts(entity)[0])
 
     def _unsigned(self, way: str, entity: bytes) -> tuple[str, list[str], bytes]:
         """
@@ -110,9 +119,14 @@ class Eye:
             signed, signature = signed_parts(entity)
             signers = [self.owners.get(one, one) for one in self.gpg.verify(signed, signature)]
             way += f", signed by {signers[0]}" if signers else ", with a wrong signature"
-            head, _, body = signed.partition(b"\r\n\r\n")
-            if b"Content-Transfer-Encoding: quoted-printable" in head:
-                body = quopri.decodestring(body)
+            return self._written(way, signed)
+        return way, _kinds(head), body
+
+    def _written(self, way: str, signed: bytes) -> tuple[str, list[str], bytes]:
+        """Take off the transfer encoding that a text got for its signature."""
+        head, _, body = signed.partition(b"\r\n\r\n")
+        if b"Content-Transfer-Encoding: quoted-printable" in head:
+            body = quopri.decodestring(body)
         return way, _kinds(head), body
 
     def _results(self, message: Received) -> tuple[str, ...]:
@@ -133,4 +147,4 @@ def _compared(kind: Sequence[str], body: bytes, content: Content) -> str:
 
 def _short(text: str) -> str:
     """Shorten fingerprints for people."""
-    return re.sub(r"\b[0-9A-F]{32}([0-9A-F]{8})\b", r"…\1", text)
+    return re.sub(r"\b[0-9A-F]{32}(?:[0-9A-F]{24})?([0-9A-F]{8})\b", r"…\1", text)

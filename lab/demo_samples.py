@@ -4,12 +4,13 @@ The demo's sample messages: what each is, who gets it, and what each of them mus
 `introduce` enters what the samples need beyond the town.
 """
 
+import hashlib
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from lab.demo_arrival import AS_WRITTEN, CLEAR, CLOSED, NOTHING, NOTICE, WAITING, Content, Form
+from lab.demo_arrival import AS_WRITTEN, AUTHORITY, CLEAR, CLOSED, NOTHING, NOTICE, WAITING, Content, Form
 from lab.letter import canary, letter, multipart, part, pgp_mime
 from lab.smime import Smime
 from lab.town import KEY_HOLDERS, OWN, Town
@@ -24,6 +25,8 @@ HELD_NOTICE = Form(CLEAR, ("Your message waits in quarantine",), NOTICE)
 _EXPIRED = ("--faked-system-time", "20240101T000000", "--passphrase", "", "--quick-generate-key")
 _TEXT = "Content-Type: text/plain; charset=utf-8"
 _QUESTION = "<question-1@plain.test>"
+_EVA = f"eva@{OWN}"
+_SAM = "sam@smime.test"
 _UNSIGNED = "decrypted=no; signed=none; came=plain"
 
 
@@ -74,6 +77,9 @@ def introduce(town: Town, smime: Smime) -> Mapping[str, str]:
     theirs.write_bytes(gpg.export(dora) + gpg.run("--armor", "--export", "otto@plain.test").stdout)
     site.gatepost("key", "import", theirs)
     site.gatepost("key", "import", gpg.export_to(town.folder / "clinic.asc", clinic), "--for", "clinic.test")
+    site.gatepost("key", "generate", "smime", "--for", _EVA, "--algorithm", "p256")
+    for name, words in ((f"{_EVA}.pem", (_EVA, "--kind", "smime")), (AUTHORITY, ("--ca",))):
+        (smime.folder / name).write_text(site.gatepost("key", "export", *words).stdout)
     mia = site.json("key", "generate", "openpgp", "--for", f"mia@{OWN}")["keys"][0]["fingerprint"]
     gpg.import_key(site.gatepost("key", "export", mia).stdout.encode())
     owners = {gpg.fingerprint(f"<{address}>"): address for address in (*KEY_HOLDERS, "dora@clinic.test")}
@@ -81,7 +87,7 @@ def introduce(town: Town, smime: Smime) -> Mapping[str, str]:
     return owners | {gpg.key(clinic): "clinic.test", gpg.key(new): "new@plain.test", mia: f"mia@{OWN}"}
 
 
-def samples(town: Town) -> Iterator[Sample]:
+def samples(town: Town, smime: Smime) -> Iterator[Sample]:
     """Give every sample in the order in which they are sent; each is made when the one before has arrived."""
     yield from _plain()
     yield from _openpgp()
@@ -89,6 +95,8 @@ def samples(town: Town) -> Iterator[Sample]:
     yield from _structured()
     yield from _held()
     yield from _inbound(town)
+    yield _signed_and_encrypted(smime)
+    yield _opened_later(town)
     yield from _tls()
 
 
@@ -131,6 +139,9 @@ def _smime() -> Iterator[Sample]:
     yield _sample(
         "certificate, domain's certificate", "sue", both, "*secure* results", to="sam@smime.test", about=about
     )
+    signed = {_SAM: _form(f"S/MIME for {_SAM}, signed by {_EVA}", mark)}
+    about = "eva's certificate is by the site's own authority"
+    yield _sample("certificate of ours", "eva", signed, "*secure* results", about=about)
 
 
 def _structured() -> Iterator[Sample]:
@@ -234,6 +245,49 @@ def _captured(town: Town, captured: tuple[str, bytes, str]) -> Iterator[Sample]:
         door="outside",
         about="mia's key opens mail for mia only",
     )
+
+
+def _signed_and_encrypted(smime: Smime) -> Sample:
+    """Give mail from sam that is signed and encrypted to eva's certificate."""
+    word, fingerprint = canary(), hashlib.sha256(smime.der(_SAM)[0]).hexdigest().upper()
+    entity = f"{_TEXT}\r\n\r\n{word}: for eva alone.\r\n".encode()
+    signature = part(smime.signature(entity, _SAM), "application/pkcs7-signature; name=smime.p7s")
+    line, body = multipart("signed", entity, signature, boundary="signed")
+    line += '; protocol="application/pkcs7-signature"; micalg=sha-256'
+    cipher = smime.encrypt(f"{line}\r\n\r\n".encode() + body, _EVA)
+    head, _, encoded = part(cipher, "application/pkcs7-mime; smime-type=authEnveloped-data").partition(b"\r\n\r\n")
+    kind, encoding = head.decode().split("\r\n")
+    result = f"decrypted=smime; signed=pass by={_SAM} key={fingerprint} trust=admin; came=plain"
+    sample = _sample(
+        "signed, encrypted to eva's certificate",
+        _SAM,
+        {_EVA: _form(CLEAR, "an answer", result)},
+        "an answer",
+        fields=(encoding,),
+        entity=(kind, encoded, word),
+        door="outside",
+    )
+    return replace(sample, content=Content(line.partition(": ")[2], body, word.encode()))
+
+
+def _opened_later(town: Town) -> Sample:
+    """Give what mia forwards to the service address: it came to her unopened, by another way."""
+    word, key = canary(), town.gpg.fingerprint("<kim@plain.test>")
+    body = f"{word}: for mia, much later.\r\n".encode()
+    line, outer = pgp_mime(town.gpg.encrypt(f"{_TEXT}\r\n\r\n".encode() + body, ["<mia@hosp.test>"], signer=key))
+    came = letter(outer, sender="kim@plain.test", to="mia@hosp.test", subject="from before", fields=(line,))
+    forwarded = multipart("mixed", b"Content-Type: message/rfc822\r\n\r\n" + came)
+    opened = f"decrypted=openpgp; signed=pass by=kim@plain.test key={key} trust=admin; came=plain"
+    service = f"decrypt@{OWN}"
+    sample = _sample(
+        f"forwarded to {service}",
+        "mia",
+        {service: NOTHING, "mia@hosp.test": _form(CLEAR, "from before", opened)},
+        "Fwd: from before",
+        entity=(*forwarded, word),
+        about="it comes back to mia, opened",
+    )
+    return replace(sample, content=Content(_TEXT.partition(": ")[2], body, word.encode()))
 
 
 def _tls() -> Iterator[Sample]:

@@ -110,6 +110,11 @@ class Smime:
         trusted = ("-CAfile", f"{address}.pem", "-purpose", "any")
         return self._openssl("cms", "-verify", *trusted, *options, data=message)
 
+    def signer(self, entity: bytes, authority: str) -> str:
+        """Verify a signed entity under an authority, a file here; names the signer, or raises RuntimeError."""
+        self._openssl("cms", "-verify", "-CAfile", authority, "-signer", "signer", "-out", "signed", data=entity)
+        return self._openssl("x509", "-in", "signer", "-noout", "-email").decode().split()[0]
+
     def printed(self, content: bytes) -> str:
         """Print CMS, in DER, for people."""
         return self._openssl("cms", "-cmsout", "-print", "-inform", "DER", data=content).decode(errors="replace")
