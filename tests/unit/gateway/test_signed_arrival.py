@@ -52,8 +52,9 @@ class Mail(World):
         *,
         seconds: float,
         on_wait: Callable[[], object],
+        domain_keys: bool = True,
     ) -> Opened | None:
-        assert (seconds, sender) > (0, "")
+        assert (seconds, sender, domain_keys) > (0, "", False)
         on_wait()
         return self.layers.get((ciphertext.read(), recipient.text))
 
