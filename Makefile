@@ -29,6 +29,7 @@ bench: system .venv/.ready  ## messages a second and CPU, beside Postfix alone a
 	$(PY) -m bench.run
 	$(PY) -m bench.partners
 	$(PY) -m bench.decision
+	$(PY) -m bench.opening
 	$(PY) -m bench.policy
 
 soak: test-system .venv/.ready  ## the long tests

@@ -71,7 +71,7 @@ def _look(batch: Batch, variant: Variant, receiver: Receiver, threads_before: in
         raise RuntimeError(f"{variant.name}: {len(samples)} of {len(expected)} samples came, or others")
     for one in samples:
         _compare(batch, variant, one)
-    if variant.gatepost and variant.name == "gatepost-openpgp":
+    if variant.gatepost and variant.encrypted:
         written = variant.gatepost.threads() - threads_before
         if written != batch.count:
             raise RuntimeError(f"{written} thread rows for {batch.count} encrypted messages")
@@ -80,10 +80,10 @@ def _look(batch: Batch, variant: Variant, receiver: Receiver, threads_before: in
 def _compare(batch: Batch, variant: Variant, sample: Received) -> None:
     number = int(sample.values("Message-ID")[0].partition("@")[0].rpartition(".")[2])
     data = sample.data
-    if variant.name == "gatepost-openpgp" and variant.gatepost:
-        if b"multipart/encrypted" not in sample.header:
-            raise RuntimeError(f"sample {number} is not encrypted")
-        data = variant.gatepost.gpg.decrypt(data).data
+    if variant.gatepost and variant.encrypted:
+        if variant.encrypted.media not in sample.header:
+            raise RuntimeError(f"{variant.name}: sample {number} is not encrypted")
+        data = variant.gatepost.opened(data, variant.sample_domain)
     if variant.name == "opendkim" and not sample.values("DKIM-Signature"):
         raise RuntimeError(f"sample {number} is not signed")
     sent = message(batch.name, number, batch.size, variant.sample_domain).partition(b"\r\n\r\n")[2]

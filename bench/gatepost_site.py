@@ -1,12 +1,12 @@
 """
-Gatepost as `gatepost init` leaves it, with one partner's key; and the proof that it did its work.
+Gatepost as `gatepost init` leaves it, with its partners' keys; and the proof that it did its work.
 
 Proof of a batch: an event for every message and, where it was encrypted, a thread row, in the site's database; the
-samples decrypted by the gpg command line, octet for octet.
+samples decrypted by the command lines of gpg and openssl, octet for octet.
 """
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from types import TracebackType
@@ -15,6 +15,7 @@ from typing import Self
 from lab.gpg import Gpg
 from lab.postfix import Postfix
 from lab.site import GatepostSite
+from lab.smime import Smime
 from lab.wait import until
 
 from bench.mail import INSIDE
@@ -23,13 +24,19 @@ _CORRESPONDENT = "Bea Brook <bea@clinic.test>"
 
 
 class GatepostUnderTest:
-    """A site whose mail to `partners` (domains) is encrypted to a cv25519 key that gpg has made."""
+    """
+    A site whose mail to its partners is encrypted.
 
-    def __init__(self, folder: Path, postfix: Postfix, *, partners: Sequence[str]) -> None:
+    `keys` tells, for each partner's domain, to what: "openpgp", a cv25519 key made by gpg, or the kind of a
+    certificate made by openssl (`lab.smime.KEYS`).
+    """
+
+    def __init__(self, folder: Path, postfix: Postfix, *, keys: Mapping[str, str]) -> None:
         self._folder = folder
         self._site = GatepostSite(folder / "site", postfix, domains=[INSIDE])
-        self._partners = partners
-        self.gpg = Gpg(folder / "gpg")
+        self._keys = keys
+        self._gpg = Gpg(folder / "gpg")
+        self._smime = Smime(folder / "smime")
 
     @property
     def pid(self) -> int:
@@ -38,10 +45,10 @@ class GatepostUnderTest:
 
     def __enter__(self) -> Self:
         self._site.create()
-        key = self.gpg.export_to(self._folder / "partner.asc", _CORRESPONDENT)
-        for domain in self._partners:
-            self._site.gatepost("partner", "add", domain, "--demand", "encrypt", "--ladder", "openpgp")
-            self._site.gatepost("key", "import", key, "--for", domain)
+        for domain, key in self._keys.items():
+            ladder = "openpgp" if key == "openpgp" else "smime"
+            self._site.gatepost("partner", "add", domain, "--demand", "encrypt", "--ladder", ladder)
+            self._site.gatepost("key", "import", self._made(domain, key), "--for", domain)
         self._site.postfix.reload()
         self._site.start()
         return self
@@ -50,7 +57,18 @@ class GatepostUnderTest:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._site.__exit__(kind, error, trace)
-        self.gpg.close()
+        self._gpg.close()
+
+    def _made(self, domain: str, key: str) -> Path:
+        if key == "openpgp":
+            return self._gpg.export_to(self._folder / "partner.asc", _CORRESPONDENT)
+        return self._smime.certificate(domain, key)
+
+    def opened(self, message: bytes, domain: str) -> bytes:
+        """Decrypt a message as the partner does; raises RuntimeError."""
+        if self._keys[domain] == "openpgp":
+            return self._gpg.decrypt(message).data
+        return self._smime.decrypt(message, domain)
 
     def log(self) -> str:
         """Give what the services wrote."""

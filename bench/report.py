@@ -17,8 +17,11 @@ from rich.table import Table as Grid
 from bench.batch import Taken
 
 JUDGED = 4096  # octets: the message size that the targets are for
-PASSING = 0.85  # of the milter that does nothing
-OPENPGP = 0.75
+REACH = {  # of the milter that does nothing
+    "gatepost-pass": ("passing", 0.85),
+    "gatepost-openpgp": ("OpenPGP", 0.75),
+    "gatepost-smime": ("S/MIME", 0.67),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +79,10 @@ def targets(table: Table) -> list[str]:
     if table.size != JUDGED:
         return []
     said = []
-    passing, openpgp = table.ratio("gatepost-pass", "noop"), table.ratio("gatepost-openpgp", "noop")
-    if passing is not None:
-        said.append(_judged(f"passing at least {PASSING} of noop: {passing:.2f}", reached=passing >= PASSING))
-    if openpgp is not None:
-        said.append(_judged(f"OpenPGP at least {OPENPGP} of noop: {openpgp:.2f}", reached=openpgp >= OPENPGP))
+    for name, (what, least) in REACH.items():
+        ratio = table.ratio(name, "noop")
+        if ratio is not None:
+            said.append(_judged(f"{what} at least {least} of noop: {ratio:.2f}", reached=ratio >= least))
     faster = table.ratio("gatepost-openpgp", "opendkim")
     ours, theirs = table.line("gatepost-openpgp"), table.line("opendkim")
     if faster is not None and ours is not None and theirs is not None:

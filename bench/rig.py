@@ -23,8 +23,23 @@ from bench.mail import INSIDE
 from bench.receiver import Receiver
 
 PLAIN = "elsewhere.test"
-PARTNER = "clinic.test"
 _SAMPLE = "sample."  # before a domain: the same, but the receiver keeps what it gets
+
+
+@dataclass(frozen=True, slots=True)
+class Encrypted:
+    """A partner's domain, the key that is made for it (`gatepost_site`), and the media type of what it gets."""
+
+    domain: str
+    key: str
+    media: bytes
+
+
+ENCRYPTED = {
+    "gatepost-openpgp": Encrypted("clinic.test", "openpgp", b"multipart/encrypted"),
+    "gatepost-smime": Encrypted("surgery.test", "p256", b"application/pkcs7-mime"),
+    "gatepost-smime-rsa": Encrypted("ward.test", "rsa", b"application/pkcs7-mime"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +53,17 @@ class Variant:
     gatepost: GatepostUnderTest | None = None
 
     @property
+    def encrypted(self) -> Encrypted | None:
+        """The partner, where the mail is encrypted."""
+        return ENCRYPTED.get(self.name)
+
+    @property
     def sample_domain(self) -> str:
         """The domain of the messages that are looked at."""
         return _SAMPLE + self.domain
 
 
-NAMES = ("postfix", "noop", "opendkim", "gatepost-pass", "gatepost-openpgp")
+NAMES = ("postfix", "noop", "opendkim", "gatepost-pass", *ENCRYPTED)
 
 
 @contextmanager
@@ -63,19 +83,23 @@ def standing(folder: Path, receiver: Receiver, wanted: Sequence[str]) -> Iterato
             pid = stack.enter_context(_daemon(_opendkim(folder, milter), milter))
             behind = stack.enter_context(_postfix(folder, "dkim", receiver, milter))
             variants.append(Variant("opendkim", behind, PLAIN, (pid,)))
-        if {"gatepost-pass", "gatepost-openpgp"} & set(wanted):
+        if any(name.startswith("gatepost") for name in wanted):
             behind = stack.enter_context(_postfix(folder, "gatepost", receiver))
-            domains = (PARTNER, _SAMPLE + PARTNER)
-            gatepost = stack.enter_context(GatepostUnderTest(folder, behind, partners=domains))
-            for name, domain in (("gatepost-pass", PLAIN), ("gatepost-openpgp", PARTNER)):
-                if name in wanted:
-                    variants.append(Variant(name, behind, domain, (gatepost.pid,), gatepost))
+            keys = {start + one.domain: one.key for one in ENCRYPTED.values() for start in ("", _SAMPLE)}
+            gatepost = stack.enter_context(GatepostUnderTest(folder, behind, keys=keys))
+            domains = {"gatepost-pass": PLAIN, **{name: one.domain for name, one in ENCRYPTED.items()}}
+            variants += [
+                Variant(name, behind, domain, (gatepost.pid,), gatepost)
+                for name, domain in domains.items()
+                if name in wanted
+            ]
         yield variants
 
 
 def _postfix(folder: Path, name: str, receiver: Receiver, milter: Path | None = None) -> Postfix:
-    routes = dict.fromkeys((PLAIN, PARTNER), receiver.port)
-    routes |= {_SAMPLE + domain: receiver.sample_port for domain in (PLAIN, PARTNER)}
+    domains = (PLAIN, *(one.domain for one in ENCRYPTED.values()))
+    routes = dict.fromkeys(domains, receiver.port)
+    routes |= {_SAMPLE + domain: receiver.sample_port for domain in domains}
     settings = {"smtpd_milters": f"unix:{milter}", "milter_default_action": "tempfail"} if milter else {}
     return Postfix(folder / f"postfix-{name}", hostname=f"{name}.{INSIDE}", routes=routes, settings=settings)
 

@@ -7,11 +7,13 @@ Rules:
   * Content is compared byte for byte: the fields of the content and the whole body.
 """
 
+import quopri
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from lab.gpg import Gpg
+from lab.letter import signed_parts
 from lab.sink import Received
 from lab.smime import Smime
 
@@ -90,15 +92,28 @@ class Eye:
             return CLOSED, kind, message.body
         owner, keys = self.owners.get(opened.key, opened.key), self.gpg.recipients(message.data)
         way = f"OpenPGP for {owner}" if keys == 1 else f"OpenPGP for {owner} and {keys - 1} more"
-        head, _, body = opened.data.partition(b"\r\n\r\n")
-        return way, _kinds(head), body
+        return self._unsigned(way, opened.data)
 
     def _opened_smime(self, message: Received, content: Content) -> tuple[str, list[str], bytes]:
         readers = self.smime.readers(message.data, self.smime.addresses)
         if len(readers) != 1 or content.word in message.data:
             return f"S/MIME, opened by {', '.join(readers) or 'nobody'}", [], message.body
-        head, _, body = self.smime.decrypt(message.data, readers[0]).partition(b"\r\n\r\n")
-        return f"S/MIME for {readers[0]}", _kinds(head), body
+        return self._unsigned(f"S/MIME for {readers[0]}", self.smime.decrypt(message.data, readers[0]))
+
+    def _unsigned(self, way: str, entity: bytes) -> tuple[str, list[str], bytes]:
+        """
+        Take an OpenPGP signature off what was opened, if there is one, which gpg must find good; and the transfer
+        encoding that a text got for it.
+        """
+        head, _, body = entity.partition(b"\r\n\r\n")
+        if (_kinds(head) or [""])[0].startswith("multipart/signed"):
+            signed, signature = signed_parts(entity)
+            signers = [self.owners.get(one, one) for one in self.gpg.verify(signed, signature)]
+            way += f", signed by {signers[0]}" if signers else ", with a wrong signature"
+            head, _, body = signed.partition(b"\r\n\r\n")
+            if b"Content-Transfer-Encoding: quoted-printable" in head:
+                body = quopri.decodestring(body)
+        return way, _kinds(head), body
 
     def _results(self, message: Received) -> tuple[str, ...]:
         values = message.values("Gatepost-Result")

@@ -77,6 +77,7 @@ def introduce(town: Town, smime: Smime) -> Mapping[str, str]:
     mia = site.json("key", "generate", "openpgp", "--for", f"mia@{OWN}")["keys"][0]["fingerprint"]
     gpg.import_key(site.gatepost("key", "export", mia).stdout.encode())
     owners = {gpg.fingerprint(f"<{address}>"): address for address in (*KEY_HOLDERS, "dora@clinic.test")}
+    owners[gpg.fingerprint(f"gatepost@{OWN}")] = OWN
     return owners | {gpg.key(clinic): "clinic.test", gpg.key(new): "new@plain.test", mia: f"mia@{OWN}"}
 
 
@@ -108,8 +109,8 @@ def _openpgp() -> Iterator[Sample]:
     standing = {"ann@pgp.test": _for("ann@pgp.test", "minutes")}
     yield _sample("partner's standing demand", "sue", standing, "minutes", about="the subject stays as it is")
     clinic = {
-        "dora@clinic.test": _for("dora@clinic.test", mark),
-        "fred@clinic.test": _for("clinic.test", mark),
+        "dora@clinic.test": _signed_for("dora@clinic.test", mark),
+        "fred@clinic.test": _signed_for("clinic.test", mark),
     }
     about = "dora has a key, fred has not, and is in Bcc"
     yield _sample("own key, domain's key", "sue", clinic, "*secure* results", to="dora@clinic.test", about=about)
@@ -169,7 +170,7 @@ def _held() -> Iterator[Sample]:
         "no key: held", "nell", {"new@plain.test": NOTHING, "nell@hosp.test": HELD_NOTICE}, "*secure* x"
     )
     yield held
-    released = {"new@plain.test": _for("new@plain.test", "[-Encrypted-] x")}
+    released = {"new@plain.test": _signed_for("new@plain.test", "[-Encrypted-] x")}
     why = {"new@plain.test": "released: decided again, with the key imported meanwhile"}
     yield replace(
         held, title="key imported: released", expected=released, release="new@plain.test", about="", why=why
@@ -198,16 +199,7 @@ def _inbound(town: Town) -> Iterator[Sample]:
     answer = {"kim@plain.test": _for("kim@plain.test", "Re: a question [-Encrypted-]")}
     about = "no tag: the conversation is protected"
     yield _sample("mia's answer", "mia", answer, "Re: a question", fields=fields, about=about)
-    closed = {"moe@hosp.test": _form(CLOSED, "open this", f"{_UNSIGNED}; flag=undecryptable")}
-    yield _sample(
-        "encrypted to mia, for an accomplice",
-        "mal@plain.test",
-        closed,
-        "open this",
-        entity=(line, outer, word),
-        door="outside",
-        about="mia's key opens mail for mia only",
-    )
+    yield from _captured(town, (line, outer, word))
     claim = f"Gatepost-Result: gatepost.{town.postfix.hostname}; decrypted=openpgp; signed=pass by=ceo@hosp.test"
     yield _sample(
         "forged Gatepost-Result and mark",
@@ -217,6 +209,30 @@ def _inbound(town: Town) -> Iterator[Sample]:
         fields=(claim,),
         door="outside",
         about="claims: decrypted, signed by the boss",
+    )
+
+
+def _captured(town: Town, captured: tuple[str, bytes, str]) -> Iterator[Sample]:
+    """Give what is sent by somebody who wants it opened: captured mail, and mail to another's key."""
+    yield _sample(
+        "kim's message again",
+        "mal@plain.test",
+        {"mia@hosp.test": _form(CLOSED, "open this", f"{_UNSIGNED}; flag=replayed")},
+        "open this",
+        entity=captured,
+        door="outside",
+        about="captured: it belongs to kim",
+    )
+    word = canary()
+    cipher = town.gpg.encrypt(f"{_TEXT}\r\n\r\n{word}\r\n".encode(), ["<mia@hosp.test>"])
+    yield _sample(
+        "encrypted to mia, for an accomplice",
+        "mal@plain.test",
+        {"moe@hosp.test": _form(CLOSED, "open this too", f"{_UNSIGNED}; flag=undecryptable")},
+        "open this too",
+        entity=(*pgp_mime(cipher), word),
+        door="outside",
+        about="mia's key opens mail for mia only",
     )
 
 
@@ -266,3 +282,8 @@ def _sample(
     message = letter(body, sender=sender, to=to, subject=subject, message_id=message_id, fields=all_fields)
     content = Content(line.partition(": ")[2], body, word.encode())
     return Sample(title, sender, expected, message, content, about, door, reply)
+
+
+def _signed_for(owner: str, subject: str) -> Form:
+    """Give the form of what is encrypted to an owner's key, and signed with our domain's."""
+    return _form(f"OpenPGP for {owner}, signed by {OWN}", subject)

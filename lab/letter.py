@@ -1,6 +1,7 @@
 """Messages for tests and demo, written as bytes: nothing is folded, encoded or ordered behind one's back."""
 
 import base64
+import email
 import itertools
 import time
 from collections.abc import Sequence
@@ -60,6 +61,16 @@ def pgp_mime(ciphertext: bytes) -> tuple[str, bytes]:
         boundary="lab=_pgp",
     )
     return f'{line}; protocol="application/pgp-encrypted"', body
+
+
+def signed_parts(message: bytes) -> tuple[bytes, bytes]:
+    """Give the signed entity of a multipart/signed message, to the octet, and the signature, decoded."""
+    parsed = email.message_from_bytes(message)
+    mark = b"\r\n--" + str(parsed.get_boundary()).encode()
+    signature = parsed.get_payload(1).get_payload(decode=True)  # type: ignore[union-attr]
+    if not isinstance(signature, bytes):
+        raise TypeError("the second part of multipart/signed is no signature")
+    return message.split(mark, 2)[1].removeprefix(b"\r\n"), signature
 
 
 def _bytes(text: str | bytes) -> bytes:

@@ -169,6 +169,17 @@ class Office:
         self._rows[certificate.serial_number] = f"{state}\t{ends}\t{when}\t{number}\tunknown\t/CN=x\n"
         self._file("index.txt").write_text("".join(self._rows.values()))
 
+    def weak_responder(self) -> Holder:
+        """Make a responder whose certificate is signed with SHA-1, which OpenSSL still does."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        request = x509.CertificateSigningRequestBuilder(
+            x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Weak")])
+        )
+        self._file("extensions").write_text("extendedKeyUsage=OCSPSigning\n")
+        pem = request.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM)
+        by = ("-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-extfile", "extensions", "-sha1")
+        return Holder(x509.load_pem_x509_certificate(self._openssl("x509", "-req", *by, data=pem)), key)
+
     def revocations(self, *options: str) -> bytes:
         """Write the revocation list, in DER; `options` are those of `openssl ca`."""
         self._file("index.txt").touch()

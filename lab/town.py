@@ -8,6 +8,8 @@ A whole town of mail: one Gatepost site, its private Postfix, and everyone it wr
     wrong.test     a partner by verified TLS, whose server shows a wrong one (sink `wrong`)
     pin.test       a partner by the fingerprint of its server's certificate (sink `pin`)
 
+Mail to pgp.test and to kim is not signed, so that what is inside is what was written.
+
 The keys' secret halves lie in `gpg`, the outside world's GnuPG home.
 """
 
@@ -167,11 +169,12 @@ def _introduce(built: Town, fingerprint: str) -> None:
     """Enter the partners and keys, as an admin does."""
     site, folder, ca = built.site, built.folder, built.authority.file
     rows = [
-        "pattern,demand,ladder,tls,tls_name,tls_ca,nexthop",
-        "pgp.test,encrypt,openpgp,,,,",
-        f"tls.test,tls,,verify,mx.tls.test,{ca},[127.0.0.1]:{built.tls.port}",
-        f"wrong.test,tls,,verify,mx.wrong.test,{ca},[127.0.0.1]:{built.wrong.port}",
-        f"pin.test,tls,,fingerprint:{fingerprint},,,[127.0.0.1]:{built.pin.port}",
+        "pattern,demand,ladder,tls,tls_name,tls_ca,nexthop,sign",
+        "pgp.test,encrypt,openpgp,,,,,never",
+        "kim@plain.test,none,,,,,,never",
+        f"tls.test,tls,,verify,mx.tls.test,{ca},[127.0.0.1]:{built.tls.port},",
+        f"wrong.test,tls,,verify,mx.wrong.test,{ca},[127.0.0.1]:{built.wrong.port},",
+        f"pin.test,tls,,fingerprint:{fingerprint},,,[127.0.0.1]:{built.pin.port},",
     ]
     table = folder / "partners.csv"
     table.write_text("\n".join(rows) + "\n")

@@ -539,3 +539,46 @@ COMMENT ON COLUMN addressee.recipient IS 'SHA-256 of the address, lower case';
 
 UPDATE alembic_version SET version_num='0007' WHERE alembic_version.version_num = '0006';
 
+-- Running upgrade 0007 -> 0008
+
+CREATE TABLE authority (
+    fingerprint TEXT NOT NULL, 
+    certificate BYTEA NOT NULL, 
+    private BYTEA NOT NULL, 
+    expires TIMESTAMP WITH TIME ZONE NOT NULL, 
+    added TIMESTAMP WITH TIME ZONE NOT NULL, 
+    PRIMARY KEY (fingerprint)
+);
+
+COMMENT ON TABLE authority IS 'the site''s own authorities for S/MIME certificates';
+
+COMMENT ON COLUMN authority.fingerprint IS 'SHA-256 of the certificate, upper-case hex';
+
+COMMENT ON COLUMN authority.certificate IS 'DER';
+
+COMMENT ON COLUMN authority.private IS 'its key, sealed to the secret `keys`';
+
+COMMENT ON COLUMN authority.expires IS 'UTC';
+
+COMMENT ON COLUMN authority.added IS 'UTC; the latest one issues';
+
+CREATE TABLE key_request (
+    digest TEXT NOT NULL, 
+    owner TEXT NOT NULL, 
+    private BYTEA NOT NULL, 
+    added TIMESTAMP WITH TIME ZONE NOT NULL, 
+    PRIMARY KEY (digest)
+);
+
+COMMENT ON TABLE key_request IS 'requests for certificates that an outside authority has not answered yet';
+
+COMMENT ON COLUMN key_request.digest IS 'SHA-256 of the public key, upper-case hex';
+
+COMMENT ON COLUMN key_request.owner IS 'address or domain that it is for';
+
+COMMENT ON COLUMN key_request.private IS 'its key, sealed to the secret `keys`';
+
+COMMENT ON COLUMN key_request.added IS 'UTC';
+
+UPDATE alembic_version SET version_num='0008' WHERE alembic_version.version_num = '0007';
+

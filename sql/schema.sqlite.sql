@@ -274,3 +274,24 @@ CREATE TABLE addressee (
 
 UPDATE alembic_version SET version_num='0007' WHERE alembic_version.version_num = '0006';
 
+-- Running upgrade 0007 -> 0008
+
+CREATE TABLE authority (
+    fingerprint TEXT NOT NULL /* SHA-256 of the certificate, upper-case hex */, 
+    certificate BLOB NOT NULL /* DER */, 
+    private BLOB NOT NULL /* its key, sealed to the secret `keys` */, 
+    expires DATETIME NOT NULL /* UTC */, 
+    added DATETIME NOT NULL /* UTC; the latest one issues */, 
+    PRIMARY KEY (fingerprint)
+);
+
+CREATE TABLE key_request (
+    digest TEXT NOT NULL /* SHA-256 of the public key, upper-case hex */, 
+    owner TEXT NOT NULL /* address or domain that it is for */, 
+    private BLOB NOT NULL /* its key, sealed to the secret `keys` */, 
+    added DATETIME NOT NULL /* UTC */, 
+    PRIMARY KEY (digest)
+);
+
+UPDATE alembic_version SET version_num='0008' WHERE alembic_version.version_num = '0007';
+

@@ -48,6 +48,7 @@ class World:
     detours: dict[str, str] = field(default_factory=dict)  # by the recipient's domain
     asked: list[str] = field(default_factory=list)  # next hops
     opens: dict[str, Opened] = field(default_factory=dict)  # by recipient
+    own_opens: dict[str, Opened] = field(default_factory=dict)  # the same, with the recipient's own key alone
     faults: dict[str, Exception] = field(default_factory=dict)  # by the name of what happens
     happened: list[str] = field(default_factory=list)
     submitted: list[Submission] = field(default_factory=list)
@@ -137,12 +138,13 @@ class World:
         *,
         seconds: float,
         on_wait: Callable[[], object],
+        domain_keys: bool = True,
     ) -> Opened | None:
         assert ciphertext.size
         assert seconds <= 60  # what the tests' budgets leave
         on_wait()
         self.happens(f"open for {recipient.text} from {sender}")
-        return self.opens.get(recipient.text)
+        return self.opens.get(recipient.text) if domain_keys else self.own_opens.get(recipient.text)
 
     def sign(
         self,
@@ -256,11 +258,12 @@ class FakeExchanges:
     def is_anothers(self, exchanges: Sequence[ExchangeRow]) -> bool:
         return any(self._world.authors.get(one.digest, one.author) != one.author for one in exchanges)
 
-    def addressees(self, exchange: ExchangeRow) -> frozenset[bytes]:
+    def addressees(self, exchanges: Sequence[ExchangeRow]) -> frozenset[bytes] | None:
+        if not any(one.digest in self._world.authors for one in exchanges):
+            return None
+        content = (exchanges[0].digest, exchanges[0].author)
         rows = self._world.addressees
-        return frozenset(
-            one.recipient for one in rows if (one.digest, one.author) == (exchange.digest, exchange.author)
-        )
+        return frozenset(one.recipient for one in rows if (one.digest, one.author) == content)
 
 
 class FakeCertificates:

@@ -27,6 +27,7 @@ from gatepost.gateway.journal import Journal
 from gatepost.gateway.notices import Notices
 from gatepost.gateway.opening import Opening
 from gatepost.gateway.protection import Protection
+from gatepost.gateway.service import Service
 from gatepost.gateway.signatures import Signatures
 from gatepost.gateway.signing import SignedForms, SigningKeys
 from gatepost.gateway.survey import Surveyor
@@ -42,6 +43,23 @@ SITE = Site(frozenset({"hosp.test"}))
 SHIPPED_RULES = Path(__file__).parents[1] / "rules"
 INSIDE, OUTSIDE = Client(authenticated="alice"), Client(address="192.0.2.1")
 BODY = b"canary\r\n"
+
+
+def service_over(world: World, *, addresses: frozenset[str] = frozenset({"decrypt@hosp.test"})) -> Service:
+    """Build the service before a gateway over a world; its own copies are submitted as all others are."""
+    gateway = gateway_over(world)
+    notices = Notices(log=world, admin=address.parse(b"<admin@hosp.test>"), hostname="gw.hosp.test")
+    return Service(
+        addresses=addresses,
+        site=SITE,
+        mail=gateway,
+        inside=gateway._surveyor._aliases.inside,
+        arrivals=gateway._arrivals,
+        journal=gateway._journal,
+        despatch=gateway._despatch,
+        notices=notices,
+        telling=gateway._despatch._telling,
+    )
 
 
 class Spot:
@@ -157,6 +175,6 @@ def message(
     )
 
 
-def processed(gateway: Gateway, transaction: Transaction) -> Verdict:
+def processed(gateway: Gateway | Service, transaction: Transaction) -> Verdict:
     """Have a message decided and carried out."""
     return gateway.process(transaction, gateway.survey(transaction), Budget(60, keepalive=lambda: None))

@@ -44,17 +44,19 @@ class Person:
         found = parsed(self.der)
         return der.sequence(found.issuer, found.serial)
 
-    def raw_sign(self, message: bytes) -> bytes:
+    def raw_sign(self, message: bytes, digest: hashes.HashAlgorithm | None = None) -> bytes:
+        digest = digest or hashes.SHA256()
         if isinstance(self.key, rsa.RSAPrivateKey):
-            return self.key.sign(message, padding.PKCS1v15(), hashes.SHA256())
+            return self.key.sign(message, padding.PKCS1v15(), digest)
         if isinstance(self.key, ec.EllipticCurvePrivateKey):
-            return self.key.sign(message, ec.ECDSA(hashes.SHA256()))
+            return self.key.sign(message, ec.ECDSA(digest))
         return self.key.sign(message)
 
-    def cms(self, content: bytes, *, opaque: bool = False) -> bytes:
-        """Sign with OpenSSL's library: CMS in DER."""
-        assert not isinstance(self.key, ed25519.Ed25519PrivateKey)
-        certificate = x509.load_der_x509_certificate(self.der)
+    def cms(self, content: bytes, *others: "Person", opaque: bool = False) -> bytes:
+        """Sign with OpenSSL's library, together with others: CMS in DER."""
         options = [pkcs7.PKCS7Options.Binary, *([] if opaque else [pkcs7.PKCS7Options.DetachedSignature])]
         builder = pkcs7.PKCS7SignatureBuilder().set_data(content)
-        return builder.add_signer(certificate, self.key, hashes.SHA256()).sign(Encoding.DER, options)
+        for person in (self, *others):
+            assert not isinstance(person.key, ed25519.Ed25519PrivateKey)
+            builder = builder.add_signer(x509.load_der_x509_certificate(person.der), person.key, hashes.SHA256())
+        return builder.sign(Encoding.DER, options)

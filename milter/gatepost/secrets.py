@@ -1,7 +1,8 @@
 """
 The site's secrets: files of a directory, or systemd credentials of the same names.
 
-  keys, vault          private halves: raw X25519, 32 octets (RFC 7748); the key worker alone reads them
+  keys, vault          private halves: raw X25519, 32 octets (RFC 7748), or of a rotated secret text (see
+                       `crypto.halves`); the key worker alone reads them
   keys.pub, vault.pub  their public halves, raw; no secrets
   client.pem           Gatepost's key and certificate towards the re-injection listeners
   listener.pem         the listeners' key and certificate, for Postfix
@@ -13,9 +14,14 @@ may touch is refused, as is one that is missing: a fault of the site is told bef
 """
 
 import os
+from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from gatepost.errors import ConfigError
+from gatepost.errors import ConfigError, CryptoError
+
+if TYPE_CHECKING:
+    from gatepost.crypto.halves import Halves
 
 PAIRS = ("keys", "vault")
 CLIENT = "client.pem"
@@ -24,6 +30,7 @@ DATABASE = "database"
 PIN = "pkcs11-pin"
 FILES = (*PAIRS, *(f"{name}.pub" for name in PAIRS), CLIENT, LISTENER)
 KEY_SIZE = 32
+DRAFT = ".new"  # what a file ends in while it is written anew
 _SHARED = 0o077  # any right of group or others
 
 
@@ -51,6 +58,10 @@ def locate(name: str, directory: Path) -> Path:
     credentials = os.environ.get("CREDENTIALS_DIRECTORY")
     if credentials and (Path(credentials) / name).is_file():
         return Path(credentials) / name  # systemd has seen to its permissions
+    return _of_directory(name, directory)
+
+
+def _of_directory(name: str, directory: Path) -> Path:
     path = directory / name
     try:
         mode = path.stat().st_mode
@@ -63,7 +74,23 @@ def locate(name: str, directory: Path) -> Path:
 
 def read(name: str, directory: Path) -> Secret:
     """Read the private half of a pair; raises ConfigError."""
-    return Secret(_octets(name, directory))
+    return Secret(read_halves(name, directory).current)
+
+
+def read_halves(name: str, directory: Path, *, here: bool = False) -> "Halves":
+    """
+    Read the private halves of a pair, current and former; raises ConfigError.
+
+    `here` means the directory's own file, whatever systemd has handed over: the one that can be replaced.
+    """
+    from gatepost.crypto import halves  # noqa: PLC0415 - only who opens what is sealed needs it
+
+    path = _of_directory(name, directory) if here else locate(name, directory)
+    octets = _read(path)
+    try:
+        return halves.read(octets)
+    except CryptoError as error:
+        raise ConfigError(f"{path}: {error}; restore it from a backup") from None
 
 
 def read_password(directory: Path) -> str:
@@ -81,7 +108,11 @@ def read_pin(directory: Path) -> str:
 
 def read_public(name: str, directory: Path) -> bytes:
     """Read the public half of a pair, by the pair's name; raises ConfigError."""
-    return _octets(f"{name}.pub", directory)
+    path = locate(f"{name}.pub", directory)
+    octets = _read(path)
+    if len(octets) != KEY_SIZE:
+        raise ConfigError(f"{path}: holds {len(octets)} octets instead of {KEY_SIZE}; restore it from a backup")
+    return octets
 
 
 def make(directory: Path, hostname: str) -> None:
@@ -110,23 +141,40 @@ def write_new(path: Path, octets: bytes, mode: int) -> None:
         os.fsync(file.fileno())
 
 
-def _octets(name: str, directory: Path) -> bytes:
-    path = locate(name, directory)
+def replace(path: Path, octets: bytes) -> None:
+    """Write a file anew in the place of the one that is there, at once and durably; owner and mode stay."""
+    draft = path.with_name(f"{path.name}{DRAFT}")
     try:
-        octets = path.read_bytes()
+        found = path.stat()
+        with suppress(FileNotFoundError):
+            draft.unlink()  # of a try that was cut off
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            os.fchown(file.fileno(), found.st_uid, found.st_gid)
+            os.fchmod(file.fileno(), found.st_mode & 0o777)
+            file.write(octets)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be written anew: {error.strerror}") from None
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
     except OSError as error:
         raise ConfigError(_unreadable(path, error)) from None
-    if len(octets) != KEY_SIZE:
-        raise ConfigError(f"{path}: holds {len(octets)} octets instead of {KEY_SIZE}; restore it from a backup")
-    return octets
 
 
 def _line(name: str, what: str, directory: Path) -> str:
     path = locate(name, directory)
-    try:
-        line = path.read_bytes().decode("utf-8", "replace").removesuffix("\n")
-    except OSError as error:
-        raise ConfigError(_unreadable(path, error)) from None
+    line = _read(path).decode("utf-8", "replace").removesuffix("\n")
     if not line or not line.isprintable() or "\ufffd" in line:
         raise ConfigError(f"{path}: holds no {what}; write it there in UTF-8, on one line")
     return line

@@ -221,6 +221,7 @@ def test_keys_that_must_not_sign(world: World, counted: Counted, kind: str) -> N
     for private in (kept, b"", b"x"):
         with pytest.raises(CryptoError):
             OpenpgpSigner(counted).sign(io.BytesIO(b"x"), private)
+    assert counted.signed == 2  # the expired key was not even tried
 
 
 def test_a_large_entity(world: World, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from gatepost.message.address import Address
 from gatepost.message.body import MemoryBody
 from gatepost.message.edit import Append, Change, Form, Prepend
 from gatepost.message.field import named
-from gatepost.message.transaction import Transaction
+from gatepost.message.transaction import Client, Transaction
 from gatepost.mta import adapter
 from gatepost.mta.sessions import Sessions
 
@@ -36,7 +36,7 @@ class Script:
         self._folder = folder
         self._meeting = threading.Barrier(_TOGETHER)
 
-    def check_recipient(self, recipient: Address) -> None:
+    def check_recipient(self, recipient: Address, client: Client) -> None:
         """Take every recipient."""
 
     def survey(self, transaction: Transaction) -> Survey:

@@ -7,18 +7,16 @@ Sue has a certificate, and the domain an OpenPGP key. Postfix hands mail for sev
 
 import base64
 import email
-import email.policy
 import io
 import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from email.message import Message
 
 import pytest
 from lab.dkim import Signer
 from lab.gpg import Gpg
-from lab.letter import letter, multipart, part, pgp_mime
+from lab.letter import letter, multipart, part, pgp_mime, signed_parts
 from lab.place import short_folder
 from lab.sink import EXTENSIONS, Received, Sink
 from lab.smime import Smime
@@ -60,24 +58,10 @@ class Place:
         kind = email.message_from_bytes(message)["Content-Type"]
         if "pkcs7-signature" in kind:
             return self.people.verify(message, SUE)
-        entity, signature = _parts(message)
+        assert 'protocol="application/pgp-signature"; micalg=pgp-sha' in kind
+        entity, signature = signed_parts(message)
         assert self.town.gpg.verify(entity, signature) == (self.town.gpg.fingerprint(f"gatepost@{OWN}"),)
         return entity
-
-
-def _parts(message: bytes) -> tuple[bytes, bytes]:
-    """Give the signed entity of a PGP/MIME message, to the octet, and the signature."""
-    parsed = email.message_from_bytes(message, policy=email.policy.compat32)
-    assert parsed.get_content_type() == "multipart/signed"
-    assert parsed.get_param("protocol") == "application/pgp-signature"
-    assert parsed.get_param("micalg") == "pgp-sha512"
-    mark = b"\r\n--" + str(parsed.get_boundary()).encode()
-    _, entity, _ = message.split(mark, 2)
-    signature = parsed.get_payload(1)
-    assert isinstance(signature, Message)
-    content = signature.get_payload(decode=True)
-    assert isinstance(content, bytes)
-    return entity.removeprefix(b"\r\n"), content
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +78,7 @@ def built() -> Iterator[Place]:
         people.certificate(SUE, "rsa")
         lively.site.gatepost("key", "import", *map(people.certificate, (SAM, EVA, MAX)))
         lively.site.gatepost("key", "import", "--private", people.private(SUE))
+        lively.site.gatepost("partner", "set", "pgp.test", "--sign", "")
         for pattern in ("plain.test", "seven.test"):
             lively.site.gatepost("partner", "add", pattern, "--sign", "always")
         lively.site.gatepost("partner", "add", EVA, "--sign", "never")
@@ -257,3 +242,17 @@ def test_a_row_that_wants_none(place: Place) -> None:
     assert place.town.send(SUE, EVA, message=letter("hello \r\n", sender=SUE, subject="*secure* x")).ok
 
     assert place.people.decrypt(place.arrived(EVA).data, EVA) == b"\r\nhello \r\n"
+
+
+def test_the_key_worker_is_away(place: Place) -> None:
+    """Without the key worker mail that is to be signed waits with its sender, and all other mail goes."""
+    message = letter("waits\r\n", sender=SUE)
+    site = place.town.site
+    site.kill_service("keys")
+    outcome, other = (place.town.send(SUE, to, message=message) for to in (BOB, "joe@smime.test"))
+    until(lambda: site.service_pids("keys"), 30, "the key worker is started again")
+
+    assert outcome.reply.temporary
+    assert other.ok
+    until(lambda: place.town.send(SUE, BOB, message=message).ok, 30, "it is taken later")
+    assert place.signed(place.arrived(BOB).data).endswith(b"waits\r\n")

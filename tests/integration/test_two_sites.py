@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from lab.client import Envelope, Outcome, send
 from lab.gpg import Gpg
-from lab.letter import canary, letter, multipart, part, pgp_mime
+from lab.letter import canary, letter, multipart, part, pgp_mime, signed_parts
 from lab.place import short_folder
 from lab.postfix import Postfix
 from lab.sink import Received, Sink
@@ -109,6 +109,12 @@ def _content(message: bytes) -> list[bytes]:
     return [field for field in fields if field.lower().startswith((b"content-", b"mime-version"))]
 
 
+def _signed(received: Received) -> bytes:
+    """Give the entity that stands signed in a message, to the octet."""
+    assert received.values("Content-Type")[0].startswith("multipart/signed;")
+    return signed_parts(received.data)[0]
+
+
 def _illustrated(word: str) -> tuple[str, bytes]:
     html = f'Content-Type: text/html\r\n\r\n<p>{word}</p><img src="cid:one@lab">\r\n'.encode()
     return multipart("related", html, part(os.urandom(20_000), "image/png", "Content-ID: <one@lab>"))
@@ -136,25 +142,23 @@ class TestExchange:
         )
         assert pair.hosp.send(SUE, BOB, message=first).ok
         got = pair.clinic.message_to(BOB)
-        assert got.body == body
-        assert _content(got.data) == _content(first)
-        assert got.values("Subject") == ["[unverified] results"]
+        assert _signed(got) == f"{content_type}\r\n\r\n".encode() + body
+        assert f"signed=pass by={SUE}" in got.values("Gatepost-Result")[0]
+        assert got.values("Subject") == ["results"]
 
         reply = letter(
             f"{words[1]}\r\n.dot\r\n\r\n",
             sender=BOB,
             to=SUE,
-            subject="Re: [unverified] results",
+            subject="Re: results",
             message_id=f"<{words[1]}@{CLINIC}>",
             fields=[f"In-Reply-To: <{words[0]}@{HOSP}>", "Content-Type: text/plain; charset=us-ascii"],
         )
         assert pair.clinic.send(BOB, SUE, message=reply).ok
         answered = pair.hosp.message_to(SUE)
-        assert answered.body == reply.partition(b"\r\n\r\n")[2]
-        assert [one for one in _content(answered.data) if not one.startswith(b"MIME")] == _content(reply)
+        assert _signed(answered) == b"".join(_content(reply)) + b"\r\n" + reply.partition(b"\r\n\r\n")[2]
 
-        # the mark stays in a protected thread; of what is not signed each site warns its own people
-        assert answered.values("Subject") == ["[unverified] Re: results [-Encrypted-]"]
+        assert answered.values("Subject") == ["Re: results [-Encrypted-]"]  # the mark stays in a protected thread
         pair.clinic.mailboxes.clear()
         again = letter(words[2], to=BOB, subject="Re: results", fields=[f"References: <{words[1]}@{CLINIC}>"])
         assert pair.hosp.send(SUE, BOB, message=again).ok
@@ -162,7 +166,6 @@ class TestExchange:
 
         crossed = pair.clinic.tap.seen + pair.hosp.tap.seen
         assert crossed.count(b"-----BEGIN PGP MESSAGE-----") == 3
-        assert b"[unverified]" not in crossed
         assert not [word for word in words if f"\r\n{word}".encode() in crossed or f">{word}".encode() in crossed]
 
     def test_result_fields(self, pair: Pair) -> None:
@@ -172,9 +175,12 @@ class TestExchange:
         assert pair.hosp.send(SUE, BOB, message=message).ok
 
         got = pair.clinic.message_to(BOB)
-        own = f"gatepost.mail.{CLINIC}; decrypted=openpgp; signed=none; came=plain; flag=unauthenticated"
-        assert got.values("Gatepost-Result") == [own]
-        assert got.values("Authentication-Results") == [f"gatepost.mail.{CLINIC}; none"]
+        key = pair.hosp.site.json("key", "show", HOSP)["keys"][0]["fingerprint"]
+        signed = f"signed=pass by={SUE} key={key} trust=admin"
+        assert got.values("Gatepost-Result") == [
+            f"gatepost.mail.{CLINIC}; decrypted=openpgp; {signed}; came=plain"
+        ]
+        assert got.values("Authentication-Results")[0].startswith(f"gatepost.mail.{CLINIC}; pgp=pass")
         assert b"multipart/encrypted" not in got.header
         assert b"gatepost-result" not in pair.clinic.tap.seen.lower()
 

@@ -9,11 +9,14 @@ from gatepost.db.engine import Database
 from gatepost.decision.reader import read_rules
 from gatepost.gateway.deferral import Deferral
 from gatepost.gateway.telling import Telling
+from gatepost.log import logger
 from gatepost.settings import Settings
-from gatepost.workers.deferrals import Deferrals
+from gatepost.workers.turns import Turns
+
+_SECONDS = 10.0
 
 
-def deferrals_of(settings: Settings, database: Database) -> tuple[Deferrals, ...]:
+def deferrals_of(settings: Settings, database: Database) -> tuple[Turns, ...]:
     """Begin to tell senders, where the mail server's log is followed; else nothing is known of any delay."""
     if not settings.postfix.log:
         return ()
@@ -29,4 +32,8 @@ def deferrals_of(settings: Settings, database: Database) -> tuple[Deferrals, ...
         after_seconds=settings.gateway.deferral_minutes * 60,
         patience=settings.gateway.max_seconds,
     )
-    return (Deferrals(deferral.tell),)
+    return (Turns(deferral.tell, _failed, _SECONDS),)
+
+
+def _failed(why: str) -> None:
+    logger.warning("senders of deferred mail wait to be told", cause=why)

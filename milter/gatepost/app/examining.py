@@ -6,12 +6,13 @@ import asyncio
 import os
 from collections.abc import Iterator
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
 from gatepost import secrets
 from gatepost.app.certification import authorities_of
+from gatepost.app.expiring import endings_of
 from gatepost.app.keys import keyring_of, tokens_of
 from gatepost.app.store import database_of, gate, host_of, open_database, site_of, upgrade_database
 from gatepost.db.deliveries import SqlDeliveries
@@ -25,6 +26,7 @@ from gatepost.mta.postfix import checks, postconf
 from gatepost.mta.postfix.alias_checks import alias_checks
 from gatepost.mta.postfix.log_checks import following_check, log_checks
 from gatepost.mta.postfix.routes import PostfixRoutes
+from gatepost.mta.postfix.service_checks import service_address_checks
 from gatepost.mta.resolver_checks import resolver_checks
 from gatepost.settings import Settings
 from gatepost.transport.dns import StubResolver
@@ -49,6 +51,7 @@ def examine(settings: Settings) -> list[Finding]:
         *doctor.secret_checks(settings.secrets.directory),
         *_token_checks(settings),
         *_authority_checks(settings),
+        *_ending_checks(settings),
         *doctor.folder_checks(folders),
         *doctor.service_checks(services),
         doctor.policy_check(settings.policy.socket),
@@ -59,6 +62,7 @@ def examine(settings: Settings) -> list[Finding]:
         *log_checks(directory, settings.postfix.log),
         *_following_checks(settings),
         *alias_checks(directory, settings.gateway.aliases, settings.gateway.internal_domains),
+        *service_address_checks(directory, settings.gateway.aliases, settings.decrypt_addresses),
         *doctor.host_checks(settings.openpgp.gpg, settings.gateway.max_sessions),
     ]
 
@@ -100,6 +104,16 @@ def _queue_directory(directory: Path) -> Path | None:
         return Path(postconf.value(directory, "queue_directory"))
     except ConfigError:  # another check says so
         return None
+
+
+def _ending_checks(settings: Settings) -> Iterator[Finding]:
+    """Check that no key in use expires soon, or did lately; the database's faults are told by its own check."""
+    if settings.keys.warn_days:
+        now = datetime.now(UTC)
+        near = timedelta(days=max(settings.keys.warn_days))
+        with suppress(GatepostError):
+            endings = endings_of(settings, open_database(settings)).between(now - near, now + near)
+            yield from doctor.ending_checks(endings, now)
 
 
 def _following_checks(settings: Settings) -> Iterator[Finding]:

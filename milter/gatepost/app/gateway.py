@@ -4,6 +4,7 @@ The gateway, wired: directory, engines, vault and re-injection behind its ports.
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from gatepost import secrets
 from gatepost.app.capabilities import own_capabilities_of
@@ -47,6 +48,7 @@ from gatepost.gateway.opening import Opening
 from gatepost.gateway.protection import Protection
 from gatepost.gateway.rehearsal import rehearse
 from gatepost.gateway.release import Release
+from gatepost.gateway.service import Service
 from gatepost.gateway.signatures import Signatures
 from gatepost.gateway.signing import SignedForms, SigningKeys
 from gatepost.gateway.submission import Submitter
@@ -93,6 +95,14 @@ def routes_of(settings: Settings, *, monitor: Monitor) -> Routes:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Wired:
+    """The gateway, and the service that stands before it."""
+
+    gateway: Gateway
+    service: Service
+
+
 def gateway_of(
     settings: Settings,
     database: Database,
@@ -101,7 +111,19 @@ def gateway_of(
     releasing: bool = False,
     monitor: Monitor | None = None,
 ) -> Gateway:
-    """Wire the gateway; for releasing held copies, with the rules for that."""
+    """Wire the gateway alone; for releasing held copies, with the rules for that."""
+    return wired_of(settings, database, capabilities, releasing=releasing, monitor=monitor).gateway
+
+
+def wired_of(
+    settings: Settings,
+    database: Database,
+    capabilities: Capabilities,
+    *,
+    releasing: bool = False,
+    monitor: Monitor | None = None,
+) -> Wired:
+    """Wire the gateway and the service."""
     monitor = monitor or Monitor()
     site = site_of(settings)
     rules = read_rules(settings.rules.directory, detectors=frozenset())
@@ -151,7 +173,11 @@ def gateway_of(
         "pool": pool.state,
         "writer": writer.waiting,
     }
-    return Gateway(
+    journal = journal_of(settings, database)
+    to_us = notice_submitter_of(settings, submitter)
+    telling = Telling(notices=notices, aliases=aliases, submitter=to_us)
+    holder = Holding(quarantine=quarantine_of(settings, database), notices=notices)
+    gateway = Gateway(
         site=site,
         rules=rules,
         ladders=Ladders(
@@ -172,15 +198,26 @@ def gateway_of(
             directory=settings.gateway.spool,
         ),
         arrivals=arrivals,
-        journal=journal_of(settings, database),
+        journal=journal,
         despatch=Despatch(
-            records=writer,
-            holder=Holding(quarantine=quarantine_of(settings, database), notices=notices),
-            submitter=submitter,
-            telling=Telling(notices=notices, aliases=aliases, submitter=notice_submitter_of(settings, submitter)),
-            metrics=monitor.metrics,
+            records=writer, holder=holder, submitter=submitter, telling=telling, metrics=monitor.metrics
         ),
     )
+    service = Service(
+        addresses=settings.decrypt_addresses,
+        site=site,
+        mail=gateway,
+        inside=aliases.inside,
+        arrivals=arrivals,
+        journal=journal,
+        despatch=Despatch(
+            records=writer, holder=holder, submitter=to_us, telling=telling, metrics=monitor.metrics
+        ),
+        notices=notices,
+        telling=telling,
+        directory=settings.gateway.spool,
+    )
+    return Wired(gateway, service)
 
 
 def journal_of(settings: Settings, database: Database, *, holder: str = "") -> Journal:

@@ -7,6 +7,7 @@ import signal
 import threading
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 from gatepost import secrets
@@ -15,6 +16,7 @@ from gatepost.app.store import chains_of, open_database, unix_path
 from gatepost.crypto.certificate import EitherReader
 from gatepost.crypto.envelope import Enveloper
 from gatepost.crypto.gnupg_engine import GnupgDecryptor, GnupgKeys
+from gatepost.crypto.halves import Unsealer
 from gatepost.crypto.opened_envelope import SmimeDecryptor
 from gatepost.crypto.openpgp_signer import OpenpgpSigner
 from gatepost.crypto.private_certificate import SmimeKeys
@@ -25,9 +27,11 @@ from gatepost.crypto.signed_writer import SmimeSigner
 from gatepost.crypto.smime import Smime
 from gatepost.crypto.x509 import X509Reader
 from gatepost.db.engine import Database
+from gatepost.db.issuing import SqlIssuing
 from gatepost.db.keys import KeyTable, SqlKeys
 from gatepost.db.stamps import SqlStamps
 from gatepost.errors import ConfigError
+from gatepost.gateway.issuing import Issuing
 from gatepost.gateway.keyring import Keyring
 from gatepost.message.direction import Site
 from gatepost.mta.postfix.own_services import grown
@@ -97,11 +101,24 @@ def tokens_of(settings: Settings) -> "Tokens":
     return Tokens(settings.keys.pkcs11_module, lambda: secrets.read_pin(settings.secrets.directory))
 
 
+def issuing_of(settings: Settings) -> Issuing:
+    """Give what makes certificates of ours; raises ConfigError."""
+    directory = settings.secrets.directory
+    return Issuing(
+        store=SqlIssuing(open_database(settings)),
+        ring=keyring_of(settings),
+        public=lambda: secrets.read_public("keys", directory),
+        private=lambda: secrets.read_halves("keys", directory).all,
+        site=Site(frozenset(settings.gateway.internal_domains)),
+    )
+
+
 def serve_keys(settings: Settings, ready: Callable[[], None]) -> None:
     """Serve private-key operations until SIGTERM or SIGINT; calls `ready` once the socket is there."""
     database = open_database(settings)
     decryptor = GnupgDecryptor(settings.openpgp.gpg)
-    secret = secrets.read("keys", settings.secrets.directory)
+    keys, vault = (partial(secrets.read_halves, name, settings.secrets.directory) for name in secrets.PAIRS)
+    prover = keys().prover()
     heads = Heads(settings.keys.state)
     tokens = tokens_of(settings) if settings.keys.pkcs11_module else None
     if tokens is not None:
@@ -116,15 +133,16 @@ def serve_keys(settings: Settings, ready: Callable[[], None]) -> None:
             "openpgp": OpenpgpSigner(decryptor),
             "smime": SmimeSigner(load_key, pss=settings.smime.signature == "pss"),
         },
-        keys_private=secret.reveal(),
-        vault_private=secrets.read("vault", settings.secrets.directory).reveal(),
+        keys=Unsealer(keys),
+        vault=Unsealer(vault),
+        prover=prover,
         heads=heads.numbers,
     )
     server = KeyServer(unix_path(settings.keys.socket), holder, _callers(settings))
     for number in (signal.SIGTERM, signal.SIGINT):
         # `shutdown` waits for the loop to end, which this very thread runs
         signal.signal(number, lambda *_: threading.Thread(target=server.shutdown).start())
-    stamper = _stamper(settings, database, secret, heads)
+    stamper = _stamper(settings, database, prover, heads)
     stamping, expiry = Stamping(stamper), Expiry("events", stamper.purge)
     ready()
     try:
@@ -140,12 +158,12 @@ def serve_keys(settings: Settings, ready: Callable[[], None]) -> None:
         database.close()
 
 
-def _stamper(settings: Settings, database: Database, secret: secrets.Secret, heads: Heads) -> Stamper:
+def _stamper(settings: Settings, database: Database, prover: Prover, heads: Heads) -> Stamper:
     """Wire what stamps this host's events."""
     return Stamper(
         hosts=chains_of(settings),
         store=SqlStamps(database),
-        prover=Prover(secret.reveal()),
+        prover=prover,
         heads=heads,
         keep=timedelta(days=settings.audit.keep_days),
     )

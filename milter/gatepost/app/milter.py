@@ -9,7 +9,8 @@ from collections.abc import Callable
 
 from gatepost.app.capabilities import capabilities_of
 from gatepost.app.deferral import deferrals_of
-from gatepost.app.gateway import gateway_of, journal_of
+from gatepost.app.expiring import tell_what_expires
+from gatepost.app.gateway import journal_of, wired_of
 from gatepost.app.monitoring import monitor_of
 from gatepost.app.store import open_database, quarantine_of
 from gatepost.errors import ConfigError, WorkerError
@@ -19,7 +20,7 @@ from gatepost.mta.sessions import Sessions
 from gatepost.settings import Settings
 from gatepost.vault.expiry import Expiry
 from gatepost.workers import notify
-from gatepost.workers.deferrals import Deferrals
+from gatepost.workers.turns import Turns
 
 _DRAIN_SECONDS = 20.0
 _PROOF_SECONDS = 10.0
@@ -33,13 +34,15 @@ def serve_milter(settings: Settings, ready: Callable[[], None]) -> None:
     database = open_database(settings)
     sessions = Sessions(settings.gateway.max_sessions)
     monitor = monitor_of(settings, database, sessions)
-    gateway = gateway_of(settings, database, capabilities_of(settings), monitor=monitor)
+    wired = wired_of(settings, database, capabilities_of(settings), monitor=monitor)
+    gateway = wired.gateway
     journal = journal_of(settings, database)
     journal.free()
-    turns: tuple[Expiry | Deferrals, ...] = (
+    turns: tuple[Expiry | Turns, ...] = (
         Expiry("held copies", quarantine_of(settings, database).purge),
         Expiry("journal entries", journal.purge),
         *deferrals_of(settings, database),
+        *tell_what_expires(settings, database),
     )
     gc.collect()
     gc.freeze()  # what is there by now stays: the collector need not look at it again and again
@@ -47,7 +50,7 @@ def serve_milter(settings: Settings, ready: Callable[[], None]) -> None:
     monitor.serve()
     cut_off = adapter.serve(
         socket=settings.gateway.socket,
-        mail=gateway,
+        mail=wired.service,
         sessions=sessions,
         metrics=monitor.metrics,
         spool_directory=settings.gateway.spool,

@@ -5,6 +5,7 @@ What a site keeps, opened: database, partner table, quarantine, events; and what
 import ipaddress
 import socket
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 from gatepost import secrets
@@ -90,10 +91,12 @@ def gate(settings: Settings) -> Gate:
 
 def quarantine_of(settings: Settings, database: Database) -> Quarantine:
     """Give the quarantine: rows in the database, sealed messages in the vault."""
+    public = partial(secrets.read_public, "vault", settings.secrets.directory)
+    public()  # a fault of it is told before the first message
     return Quarantine(
         store=SqlHeld(database),
         blobs=DirectoryBlobs(directory_of(settings.vault.url)),
-        public=secrets.read_public("vault", settings.secrets.directory),
+        public=public,
         keep=timedelta(days=settings.quarantine.keep_days),
     )
 

@@ -17,7 +17,22 @@ import typer
 from typer.core import TyperGroup
 
 from gatepost import __version__
-from gatepost.cli import audit, db, doctor, explain, init, key, partner, quarantine, rules, run, setup, tls, why
+from gatepost.cli import (
+    audit,
+    db,
+    doctor,
+    explain,
+    init,
+    key,
+    partner,
+    quarantine,
+    rules,
+    run,
+    secret,
+    setup,
+    tls,
+    why,
+)
 from gatepost.cli.invocation import Invocation
 
 DEFAULT_CONFIG = Path("/etc/gatepost/gatepost.toml")
@@ -100,5 +115,6 @@ app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(tls.app, name="tls")
 app.add_typer(rules.app, name="rules")
 app.add_typer(audit.app, name="audit")
+app.add_typer(secret.app, name="secret")
 app.add_typer(db.app, name="db")
 app.command(name="doctor")(doctor.doctor)

@@ -7,6 +7,7 @@ elements: a label, or a few octets at the beginning, could stand before plain te
 RFC 5652 sections 5.1 (SignedData) and 6.1 (EnvelopedData), RFC 5083 section 2.1 (AuthEnvelopedData).
 """
 
+import re
 from dataclasses import dataclass
 from mmap import mmap
 
@@ -18,6 +19,7 @@ SIGNED = bytes.fromhex("2a864886f70d010702")
 ENVELOPED = bytes.fromhex("2a864886f70d010703")
 AUTH_ENVELOPED = bytes.fromhex("2a864886f70d0109100117")
 
+_BEGINS_SIGNED = re.compile(rb"\x30.{1,5}" + re.escape(b"\x06\x09" + SIGNED), re.DOTALL)
 _INTEGER, _OCTETS, _OID, _SEQUENCE, _SET = 0x02, 0x04, 0x06, 0x30, 0x31
 _CONTENT, _CONTENT_IN_PIECES = 0x80, 0xA0  # [0], primitive and constructed
 _ORIGINATOR, _EXPLICIT = 0xA0, 0xA0  # [0]
@@ -55,6 +57,11 @@ def envelope(data: bytes | mmap) -> Envelope | None:
     """Take an enveloped message apart; None where the data is, to its last octet, none."""
     kind, parts = content_info(data)
     return _envelope(parts, _ENDS.get(kind, frozenset()))
+
+
+def begins_signed(data: bytes) -> bool:
+    """Tell from the first octets whether this can be a signed message; what is behind them is not read."""
+    return _BEGINS_SIGNED.match(data) is not None
 
 
 def signed_content(data: bytes) -> bytes | None:

@@ -27,7 +27,6 @@ _CMS_PART = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 _HEADER_END = re.compile(rb"\r\n\r\n")
-_SIGNED = re.compile(rb"^\s*\x30.{1,5}" + re.escape(b"\x06\x09" + cms.SIGNED), re.DOTALL)
 _BEGINNING = 48  # octets
 
 
@@ -76,4 +75,4 @@ def _is_signed(window: bytes, position: int) -> bool:
     start = window[end.end() : end.end() + 2 * _BEGINNING]
     text = start.translate(None, b" \t\r\n")[: _BEGINNING // 3 * 4]
     decoded = packets.from_base64(text[: len(text) & ~3])
-    return any(_SIGNED.match(data) for data in (start, decoded or b""))
+    return cms.begins_signed(start) or cms.begins_signed(decoded or b"")

@@ -29,7 +29,7 @@ class Opened:
     """
     A decrypted message: its plaintext, and the signature found inside.
 
-    Two are equal if their plaintexts' digests (SHA-256) and what was found of signatures are. `kind` is "openpgp"
+    Two of one message are equal if their digests and what was found of signatures are. `kind` is "openpgp"
     or "smime"; `intact` is false where nothing proves that the plaintext is what the sender encrypted.
     """
 
@@ -42,7 +42,11 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class Decrypted:
-    """What a decryptor found: the SHA-256 of the plaintext that it wrote, the signature, whether it is proved."""
+    """
+    What a decryptor found: the signature, and whether the plaintext that it wrote is proved.
+
+    `digest` differs wherever one message gives two keys' owners different plaintexts.
+    """
 
     digest: bytes
     verification: Verification
@@ -100,10 +104,11 @@ class Opener(Protocol):
         *,
         seconds: float,
         on_wait: Callable[[], object],
+        domain_keys: bool = True,
     ) -> Opened | None:
         """
-        Decrypt with the keys of this recipient or of the recipient's domain, and verify against the keys of the
-        sender's address (as in From:; empty if not known).
+        Decrypt with the keys of this recipient or, if `domain_keys`, of the recipient's domain, and verify against
+        the keys of the sender's address (as in From:; empty if not known).
 
         None where it cannot be decrypted, whatever the reason. Waits for so many seconds at most, and calls
         `on_wait` about every 5 s meanwhile; what that raises ends the wait. Raises WorkerError where nobody

@@ -89,7 +89,7 @@ def ciphertext(fields: Iterable[Field], body: Body, *, inline: bool) -> bytes | 
     """
     Give the encrypted message that is the outermost entity; None if it is none.
 
-    It is OpenPGP, armored or binary, or an enveloped CMS. `inline`: a text body that is nothing but one armored
+    It is OpenPGP, without its armor, or an enveloped CMS. `inline`: a text body that is nothing but one armored
     message counts too.
     """
     fields = tuple(fields)
@@ -105,7 +105,7 @@ def ciphertext(fields: Iterable[Field], body: Body, *, inline: bool) -> bytes | 
         found = decoded(fields, body.read())
     else:
         return None
-    return found if found is not None and _is_message(found) else None
+    return _message(found) if found is not None else None
 
 
 def is_encrypted(fields: Iterable[Field], body: Body) -> bool:
@@ -142,8 +142,10 @@ def _with_crlf(pieces: Iterable[bytes]) -> Iterator[bytes]:
     for piece in pieces:
         data = held + piece
         held = b"\r" if data.endswith(b"\r") else b""
-        if text := _LINE_END.sub(b"\r\n", data[: len(data) - len(held)]):
-            yield text
+        if text := data[: len(data) - len(held)]:
+            # counting is cheap, and most mail is as it should be
+            regular = text.count(b"\r\n") == text.count(b"\n") == text.count(b"\r")
+            yield text if regular else _LINE_END.sub(b"\r\n", text)
     if held:
         yield b"\r\n"
 
@@ -205,6 +207,7 @@ def decoded(fields: tuple[Field, ...], body: bytes) -> bytes | None:
     return packets.from_base64(body) if encoding == b"base64" else None
 
 
-def _is_message(data: bytes) -> bool:
+def _message(data: bytes) -> bytes | None:
+    """Give an OpenPGP message without its armor; None where the data is none."""
     binary = packets.dearmor(data)
-    return binary is not None and packets.is_encrypted_message(binary)
+    return binary if binary is not None and packets.is_encrypted_message(binary) else None

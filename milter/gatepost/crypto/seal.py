@@ -15,7 +15,8 @@ later one fails: it must throw them away on CryptoError.
 """
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hashes
@@ -50,6 +51,11 @@ def new_pair() -> tuple[bytes, bytes]:
     return private.private_bytes_raw(), private.public_key().public_bytes_raw()
 
 
+def public_half(private: bytes) -> bytes:
+    """Give the public half that belongs to a private one, both raw; raises CryptoError."""
+    return _private_key(private).public_key().public_bytes_raw()
+
+
 def wrap(public: bytes, secret: bytes, context: bytes) -> bytes:
     """
     Encrypt a short secret to a raw X25519 public key; opens only under the same context.
@@ -70,6 +76,14 @@ def unwrap(private: bytes, wrapped: bytes, context: bytes) -> bytes:
         return _SUITE.decrypt(wrapped, key, info=context)
     except (InvalidTag, ValueError) as error:
         raise CryptoError("the wrapped key does not open: wrong key, wrong context, or damaged") from error
+
+
+def unwrap_any(privates: Sequence[bytes], wrapped: bytes, context: bytes) -> bytes:
+    """Decrypt what `wrap` made for one of several pairs, the likeliest first; raises as `unwrap` does."""
+    for private in privates[:-1]:
+        with suppress(CryptoError):
+            return unwrap(private, wrapped, context)
+    return unwrap(privates[-1], wrapped, context)
 
 
 def seal(source: Iterable[bytes], key: bytes, context: bytes) -> Iterator[bytes]:

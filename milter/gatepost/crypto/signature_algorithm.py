@@ -7,7 +7,8 @@ name different digests.
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
@@ -81,22 +82,25 @@ def digest_name(algorithm: Element) -> str:
     return _DIGESTS[name]
 
 
-def digested(name: str, pieces: Iterable[bytes | memoryview]) -> bytes:
-    """Give the digest of what comes in pieces."""
-    digest = hashlib.new(name)
-    for piece in pieces:
-        digest.update(piece)
-    return digest.digest()
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What was signed: its pieces, the name of its digest as hashlib has it, and the digest."""
+
+    pieces: Sequence[bytes | memoryview]
+    name: str
+    digest: bytes
+
+    @classmethod
+    def of(cls, pieces: Sequence[bytes | memoryview], name: str) -> "Message":
+        """Make the digest of what comes in pieces."""
+        digest = hashlib.new(name)
+        for piece in pieces:
+            digest.update(piece)
+        return cls(pieces, name, digest.digest())
 
 
-def check(
-    key: VerifyingKey, algorithm: Element, digest: str, signature: bytes, message: Iterable[bytes | memoryview]
-) -> None:
-    """
-    Check a signature over a message that comes in pieces; raises SignatureError where it is wrong.
-
-    `digest` is the name of the SignerInfo's digest. Ed25519 signs the message itself, and needs it whole.
-    """
+def check(key: VerifyingKey, algorithm: Element, signature: bytes, message: Message) -> None:
+    """Check a signature over a message; raises SignatureError where it is wrong."""
     if tags(algorithm.parts)[:1] != (_OID,):
         raise SignatureError("the signature's algorithm is malformed")
     name = bytes(algorithm.parts[0].octets)
@@ -104,39 +108,32 @@ def check(
         raise SignatureError(weakness)
     try:
         if isinstance(key, rsa.RSAPublicKey):
-            _check_rsa(key, algorithm, digest, signature, message)
+            _check_rsa(key, algorithm, signature, message)
         elif isinstance(key, ec.EllipticCurvePublicKey):
-            _same(_ECDSA.get(name), digest)
+            _same(_ECDSA.get(name), message.name)
             _plainly(algorithm)
-            prehashed = Prehashed(_HASHES[digest])
-            key.verify(signature, digested(digest, message), ec.ECDSA(prehashed))
+            key.verify(signature, message.digest, ec.ECDSA(Prehashed(_HASHES[message.name])))
         else:
             if name != _ED25519:
                 raise SignatureError(_UNKNOWN)
-            key.verify(signature, b"".join(message))
+            key.verify(signature, b"".join(message.pieces))
     except (InvalidSignature, ValueError, UnsupportedAlgorithm):
         raise SignatureError("the signature is wrong") from None
 
 
-def _check_rsa(
-    key: rsa.RSAPublicKey,
-    algorithm: Element,
-    digest: str,
-    signature: bytes,
-    message: Iterable[bytes | memoryview],
-) -> None:
+def _check_rsa(key: rsa.RSAPublicKey, algorithm: Element, signature: bytes, message: Message) -> None:
     if key.key_size < MIN_RSA_BITS:
         raise SignatureError(f"the signer's key is too weak (RSA of {key.key_size} bits)")
     name = bytes(algorithm.parts[0].octets)
     padding: PKCS1v15 | PSS
     if name == _PSS:
-        padding = _pss(algorithm, digest)
+        padding = _pss(algorithm, message.name)
     else:
         padding = PKCS1v15()
         if name != _RSA:  # which names no digest
-            _same(_PKCS1.get(name), digest)
+            _same(_PKCS1.get(name), message.name)
         _plainly(algorithm)
-    key.verify(signature, digested(digest, message), padding, Prehashed(_HASHES[digest]))
+    key.verify(signature, message.digest, padding, Prehashed(_HASHES[message.name]))
 
 
 def _pss(algorithm: Element, digest: str) -> PSS:

@@ -17,13 +17,14 @@ from hashlib import sha256
 from gatepost.crypto import cms, der
 from gatepost.crypto.ber import Element, tags
 from gatepost.crypto.signature import SignatureError, Signer
-from gatepost.crypto.signature_algorithm import check, digest_name, digested
+from gatepost.crypto.signature_algorithm import Message, check, digest_name
 from gatepost.crypto.signing_certificate import SigningCertificate, named
 
 Pieces = Sequence[bytes | memoryview]
 
 _MAX_SIGNERS = 8
 _MAX_CERTIFICATES = 32
+_MAX_CERTIFICATE = 32 << 10  # octets; those that are larger are passed over: what was read is remembered
 _MAX_CANDIDATES = 3  # certificates of one name that are tried
 _MAX_ATTRIBUTES = 64
 _MAX_ATTRIBUTE_OCTETS = 64 << 10
@@ -62,6 +63,8 @@ class SignedData:
 
 def is_signed(data: bytes) -> bool:
     """Tell whether data, in DER or BER, is SignedData and holds content or signatures: more than certificates."""
+    if not cms.begins_signed(data):
+        return False
     try:
         found = read(data)
     except SignatureError:
@@ -82,7 +85,9 @@ def read(data: bytes) -> SignedData:
         raise SignatureError("the signature has more signers or certificates than are read")
     return SignedData(
         content=_content(info),
-        certificates=tuple(one.whole for one in certificates if one.tag == _SEQUENCE),
+        certificates=tuple(
+            one.whole for one in certificates if one.tag == _SEQUENCE and len(one.octets) <= _MAX_CERTIFICATE
+        ),
         signers=tuple(map(_signer_info, infos.parts)),
     )
 
@@ -103,8 +108,8 @@ def verify(signed: SignedData, content: Pieces | None, known: Sequence[bytes]) -
     if content is None:
         raise SignatureError("the signed content is missing")
     certificates = tuple(dict.fromkeys((*known, *signed.certificates)))
-    digests: dict[str, bytes] = {}
-    return tuple([_verified(one, content, certificates, signed.certificates, digests) for one in signed.signers])
+    messages: dict[str, Message] = {}
+    return tuple([_verified(one, content, certificates, signed.certificates, messages) for one in signed.signers])
 
 
 def _content(info: Element) -> tuple[memoryview, ...] | None:
@@ -140,12 +145,12 @@ def _verified(
     content: Pieces,
     certificates: Iterable[bytes],
     beside: tuple[bytes, ...],
-    digests: dict[str, bytes],
+    messages: dict[str, Message],
 ) -> Signer:
     name = digest_name(info.digest)
-    if name not in digests:
-        digests[name] = digested(name, content)
-    capabilities = _checked_attributes(info, digests[name])
+    if name not in messages:
+        messages[name] = Message.of(content, name)
+    capabilities = _checked_attributes(info, messages[name].digest)
     candidates = list(named(info.identifier, certificates))[:_MAX_CANDIDATES]
     if not candidates:
         raise SignatureError("the signer's certificate is neither known nor in the message")
@@ -153,7 +158,7 @@ def _verified(
     fault = SignatureError(_MALFORMED)
     for data, certificate in candidates:
         try:
-            _check(info, name, content, certificate)
+            _check(info, messages[name], certificate)
         except SignatureError as error:
             fault = error
         else:
@@ -162,20 +167,20 @@ def _verified(
     raise fault
 
 
-def _check(info: SignerInfo, digest: str, content: Pieces, certificate: SigningCertificate) -> None:
+def _check(info: SignerInfo, content: Message, certificate: SigningCertificate) -> None:
     """Check the signature itself: over the attributes, or without any over the content."""
     if certificate.key is None:
         raise SignatureError(certificate.fault)
     if info.attributes is None:
-        if content and bytes(content[0][:1]) == bytes((_SET,)):
+        if next((one[0] for one in content.pieces if len(one)), 0) == _SET:
             # attributes that somebody else signed would be taken for content that was signed
             raise SignatureError("what is signed is no mail")
-        check(certificate.key, info.algorithm, digest, info.signature, content)
+        check(certificate.key, info.algorithm, info.signature, content)
         return
     fault = SignatureError(_MALFORMED)
     for form in _attribute_forms(info.attributes):
         try:
-            check(certificate.key, info.algorithm, digest, info.signature, (form,))
+            check(certificate.key, info.algorithm, info.signature, Message.of((form,), content.name))
         except SignatureError as error:
             fault = error
         else:

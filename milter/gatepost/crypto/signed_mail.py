@@ -9,7 +9,7 @@ believed.
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from gatepost.crypto import pgpmime, signed_data
+from gatepost.crypto import cms, packets, pgpmime, signed_data
 from gatepost.crypto.pgpmime import CMS_TYPES, MAX_CIPHERTEXT
 from gatepost.crypto.signature import SignatureError
 from gatepost.message import mime
@@ -21,6 +21,7 @@ _CMS_SIGNATURES = frozenset({b"application/pkcs7-signature", b"application/x-pkc
 _PGP_SIGNATURES = frozenset({b"application/pgp-signature"})
 _AS_IT_STANDS = frozenset({b"7bit", b"8bit", b"binary"})
 _MAX_SIGNATURE = 1 << 20  # octets of a detached signature, certificates included
+_HEAD, _LETTERS = 4096, 64  # octets looked at first, letters of base64 among them
 _PARTS = 2
 
 
@@ -61,14 +62,28 @@ def signed_mail(fields: Iterable[Field], body: Body) -> SignedMail | None:
     if not method:
         return None
     opaque = pgpmime.media_type(fields) in CMS_TYPES
+    if opaque and not _may_be_opaque(fields, body):
+        return None
     if body.size > MAX_CIPHERTEXT:
-        if opaque:
-            return None  # as likely encrypted
         raise SignatureError("the message is larger than what is verified")
     if opaque:
         data = pgpmime.decoded(fields, body.read())
         return SignedMail(method, data, None) if data is not None and signed_data.is_signed(data) else None
     return _detached(fields, body, method)
+
+
+def _may_be_opaque(fields: tuple[Field, ...], body: Body) -> bool:
+    """Tell from the beginning whether it is worth to read all: most of what bears this label is encrypted."""
+    head = b""
+    for piece in body.chunks():
+        head += piece
+        if len(head) >= _HEAD:
+            break
+    encoding = mime.transfer_encoding(fields)
+    if encoding != b"base64":
+        return encoding not in _AS_IT_STANDS or cms.begins_signed(head)
+    letters = head[:_HEAD].translate(None, b" \t\r\n")[:_LETTERS]
+    return cms.begins_signed(packets.from_base64(letters[: len(letters) & ~3]) or b"")
 
 
 def _detached(fields: tuple[Field, ...], body: Body, method: str) -> SignedMail:

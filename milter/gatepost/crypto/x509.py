@@ -89,7 +89,7 @@ class X509Reader:
         """Read PEM, DER, or a PKCS #7 bundle; certificates of authorities beside others are left out."""
         guard.check_size(data, guard.MAX_KEYRING, "the file")
         now = datetime.now(UTC)
-        found = [parsed(each.public_bytes(Encoding.DER)) for each in _certificates(data)]
+        found = [parsed(each) for each in certificates(data)]
         own = [one for one in found if not one.fault.startswith(_AUTHORITY)] or found
         return tuple(replace(one.certificate, refusal=one.refusal(now)) for one in own)
 
@@ -154,6 +154,25 @@ def _parsed(found: x509.Certificate, data: bytes, issuer: bytes, serial: bytes) 
         signature_fault=fault or _signature_fault(found, key),
         pss_only=pss_only,
     )
+
+
+def is_certificates(data: bytes) -> bool:
+    """Tell whether a file holds certificates and no private key: PEM, or DER that is no PKCS #12."""
+    if b"-----BEGIN " in data:
+        return b"PRIVATE KEY-----" not in data and (_PEM in data or _PKCS7 in data)
+    return data.startswith(b"\x30") and bool(_readable(data))
+
+
+def _readable(data: bytes) -> list[x509.Certificate]:
+    try:
+        return _certificates(data)
+    except CryptoError:
+        return []
+
+
+def certificates(data: bytes) -> tuple[bytes, ...]:
+    """Give every certificate in PEM, DER, or a PKCS #7 bundle, in DER; raises CryptoError."""
+    return tuple(each.public_bytes(Encoding.DER) for each in _certificates(data))
 
 
 def _certificates(data: bytes) -> list[x509.Certificate]:

@@ -6,8 +6,11 @@ to PostgreSQL go back to the engine's pool, which bounds them and tries each bef
 raises becomes StorageError or DirectoryError, as in `engine`; a connection that failed is given up.
 """
 
+import re
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
+from itertools import chain
 from typing import Any
 
 from sqlalchemy.engine import Engine
@@ -17,11 +20,14 @@ from sqlalchemy.pool import PoolProxiedConnection
 from gatepost.db.engine import TAKE_WRITE_LOCK, Database
 
 Batch = tuple[str, Sequence[Any]]
-"""One statement and the parameters of each of its rows."""
+"""An INSERT of one row, and the parameters of each row."""
+
+_TOGETHER = 16  # rows of one statement
+_VALUES = re.compile(r"VALUES (\([^()]*\))")
 
 
 class DirectReader:
-    """Looks single rows up. Thread-safe: each look-up under way has a connection of its own."""
+    """Looks rows up. Thread-safe: each look-up under way has a connection of its own."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -29,12 +35,19 @@ class DirectReader:
 
     def first(self, sql: str, parameters: Any) -> Any:  # noqa: ANN401 - the driver's own types
         """Give the first row, or None; raises StorageError."""
+        return self._ask(sql, parameters, lambda cursor: cursor.fetchone())
+
+    def all(self, sql: str, parameters: Any) -> Any:  # noqa: ANN401 - the driver's own types
+        """Give every row; raises StorageError."""
+        return self._ask(sql, parameters, lambda cursor: cursor.fetchall())
+
+    def _ask(self, sql: str, parameters: Any, fetch: Callable[[Any], Any]) -> Any:  # noqa: ANN401 - the same
         try:
             connection = self._take()
             try:
                 cursor = connection.cursor()
                 cursor.execute(sql, parameters)
-                row = cursor.fetchone()
+                found = fetch(cursor)
                 cursor.close()
             except BaseException:
                 connection.invalidate()
@@ -46,7 +59,7 @@ class DirectReader:
             self._idle.append(connection)
         else:
             connection.close()
-        return row
+        return found
 
     def _take(self) -> PoolProxiedConnection:
         try:
@@ -81,7 +94,9 @@ class DirectWriter:
         if self._database.is_sqlite:
             cursor.execute(TAKE_WRITE_LOCK)
         for sql, rows in batches:
-            if rows:
+            if self._database.is_sqlite:
+                _insert(cursor, sql, rows)
+            elif rows:
                 cursor.executemany(sql, rows)
         self._connection.commit()
         cursor.close()
@@ -97,6 +112,19 @@ class DirectWriter:
                 connection.rollback()
             finally:
                 connection.invalidate()
+
+
+def _insert(cursor: Any, sql: str, rows: Sequence[Any]) -> None:  # noqa: ANN401 - the driver's own type
+    """Insert rows, many by a statement: for each the driver gives the interpreter's lock away and wins it back."""
+    for start in range(0, len(rows), _TOGETHER):
+        some = rows[start : start + _TOGETHER]
+        cursor.execute(_widened(sql, len(some)), tuple(chain.from_iterable(some)))
+
+
+@cache
+def _widened(sql: str, rows: int) -> str:
+    """Give an INSERT of one row for several."""
+    return _VALUES.sub(lambda found: "VALUES " + ", ".join([found[1]] * rows), sql)
 
 
 def _translate(error: Exception, database: Database, engine: Engine) -> None:

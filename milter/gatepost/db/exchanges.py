@@ -49,8 +49,16 @@ class SqlExchanges:
         values = {**dict(zip(_NAMES, digests, strict=True)), "origin": first.author}
         return self._reader.first(self._anothers.sql, self._anothers.parameters(values)) is not None
 
-    def addressees(self, exchange: ExchangeRow) -> frozenset[bytes]:
-        """Give the recipients, hashed, for whom this author's message came in; raises StorageError."""
-        mine = (addressee.c.digest == exchange.digest, addressee.c.author == exchange.author)
+    def addressees(self, exchanges: Sequence[ExchangeRow]) -> frozenset[bytes] | None:
+        """
+        Give the recipients, hashed, for whom the message whose content the first digest names came in.
+
+        None where not one of the digests is there. Raises StorageError.
+        """
+        content, *_ = exchanges
+        mine = (addressee.c.digest == content.digest, addressee.c.author == content.author)
+        any_of_them = exchange.c.digest.in_([one.digest for one in exchanges])
         with self._database.reading() as connection:
-            return frozenset(connection.scalars(select(addressee.c.recipient).where(*mine)))
+            found = frozenset(connection.scalars(select(addressee.c.recipient).where(*mine)))
+            known = connection.execute(select(exchange.c.digest).where(any_of_them).limit(1)).first()
+        return found if known is not None else None

@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Row, bindparam, delete, insert, select, update
+from sqlalchemy import Row, delete, insert, select, update
 
 from gatepost.db.cache import Cache
 from gatepost.db.engine import Database
+from gatepost.db.lookup import Lookup
 from gatepost.db.tables import key
 from gatepost.directory.key import Key, Trust, owners
 from gatepost.errors import DirectoryError, StorageError
@@ -27,9 +28,9 @@ _PUBLIC = (
     key.c.expires,
     key.c.source,
     key.c.capabilities,
+    key.c.added,
 )
 _ANY_OWN = select(key.c.fingerprint).where(key.c.own).limit(1)
-_BY_OWNER = select(*_PUBLIC).where(key.c.owner.in_(bindparam("owners", expanding=True)))
 
 
 class SqlKeys:
@@ -37,6 +38,7 @@ class SqlKeys:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._by_owner = Lookup(database, _PUBLIC, key.c.owner)
         self._cached: Cache[tuple[str, ...], tuple[Key, ...]] = Cache(self._find)
         self._cached_own: Cache[None, bool] = Cache(self._any_own)
 
@@ -53,11 +55,8 @@ class SqlKeys:
             return connection.execute(_ANY_OWN).first() is not None
 
     def _find(self, names: tuple[str, ...]) -> tuple[Key, ...]:
-        with self._database.reading() as connection:
-            rows = connection.execute(_BY_OWNER, {"owners": names}).all()
-        return tuple(
-            sorted(map(_key, rows), key=lambda one: (names.index(one.owner), -one.trust, one.fingerprint))
-        )
+        latest = sorted(self._by_owner.rows(names), key=lambda row: (-row.added.timestamp(), row.fingerprint))
+        return tuple(sorted(map(_key, latest), key=lambda one: (names.index(one.owner), -one.trust)))
 
 
 class KeyTable:
@@ -149,6 +148,7 @@ def _key(row: Row[*tuple[Any, ...]]) -> Key:
         expires=row.expires,
         source=row.source,
         capabilities=bytes(row.capabilities or b""),
+        added=row.added,
     )
 
 

@@ -2,6 +2,7 @@
 Which notices went to whom, so that none goes twice and nobody is flooded.
 """
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from sqlalchemy import delete, func, insert, select
@@ -30,6 +31,17 @@ class SqlNotices:
                 return False
             connection.execute(insert(table).values(digest=digest, recipient=recipient, at=at))
         return True
+
+    def claim_new(self, digests: Sequence[bytes], at: datetime) -> frozenset[bytes]:
+        """Note what is about to be told, and give those that nobody had noted; they count for no recipient."""
+        known = select(table.c.digest).where(table.c.digest.in_(digests))
+        with self._database.writing() as connection:
+            if not self._database.is_sqlite:
+                connection.exec_driver_sql(_TAKE_TURNS)
+            new = frozenset(digests) - set(map(bytes, connection.scalars(known)))
+            if new:
+                connection.execute(insert(table), [{"digest": one, "recipient": "", "at": at} for one in new])
+        return new
 
     def forget(self, digest: bytes) -> None:
         """Take the note of a notice back."""

@@ -27,16 +27,16 @@ from sqlalchemy import (
 from gatepost.db.cache import Cache
 from gatepost.db.direct import DirectReader
 from gatepost.db.engine import Database
+from gatepost.db.lookup import Lookup
 from gatepost.db.statement import Statement
 from gatepost.db.tables import partner, partner_domain
 from gatepost.directory.partner import Partner, patterns
-from gatepost.directory.partner_rules import check_partner, columns_of
+from gatepost.directory.partner_rules import COLUMNS, check_partner, columns_of
 from gatepost.errors import DirectoryError, StorageError
 from gatepost.message.address import Address, parent_domains
 
 _BATCH = 10_000
 _PAGE = 1000
-_BY_PATTERN = select(partner).where(partner.c.pattern.in_(bindparam("patterns", expanding=True)))
 _WIDTH = 8
 _NO_DOMAIN = "["  # stands in no domain
 _ANY_AT_NEXTHOP: CompoundSelect[Any] = union_all(
@@ -59,6 +59,7 @@ class SqlPartners:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._reader = DirectReader(database)
+        self._by_pattern = Lookup(database, list(partner.c), partner.c.pattern)
         self._any_at_nexthop = Statement(_ANY_AT_NEXTHOP, database.reader.dialect)
         self._cached: Cache[tuple[str, ...], Partner | None] = Cache(self._best)
         self._cached_nexthop: Cache[str, tuple[Partner, ...]] = Cache(self._at_nexthop)
@@ -77,8 +78,7 @@ class SqlPartners:
         return self._cached_nexthop(nexthop.lower())
 
     def _best(self, wanted: tuple[str, ...]) -> Partner | None:
-        with self._database.reading() as connection:
-            rows = {row.pattern: row for row in connection.execute(_BY_PATTERN, {"patterns": wanted})}
+        rows = {row.pattern: row for row in self._by_pattern.rows(wanted)}
         return next((_usable(rows[pattern]) for pattern in wanted if pattern in rows), None)
 
     def _at_nexthop(self, nexthop: str) -> tuple[Partner, ...]:
@@ -118,7 +118,7 @@ class PartnerTable:
     def get(self, pattern: str) -> Partner | None:
         """Give the row of exactly this pattern, as it stands."""
         with self._database.reading() as connection:
-            row = connection.execute(_BY_PATTERN, {"patterns": [pattern]}).first()
+            row = connection.execute(select(partner).where(partner.c.pattern == pattern)).first()
         return _partner(row) if row else None
 
     def rows(self) -> Iterator[Partner]:
@@ -181,7 +181,7 @@ def _ca_fault(path: str) -> str:
 
 
 def _partner(row: Row[Any]) -> Partner:
-    columns = dict(row._mapping)  # noqa: SLF001 - the documented way to a row's columns by name
+    columns = {name: getattr(row, name) for name in COLUMNS}
     columns["ladder"] = tuple(_words(columns["ladder"]))
     return Partner(**columns)
 

@@ -2,8 +2,7 @@
 The tables: what is kept, in which columns, and what no row may say.
 
 The partner table is for admins: whatever `sqlite3` or `psql` writes there is held to the same rules as the command
-line by CHECK constraints, written in the SQL that SQLite and PostgreSQL share (`ltrim` and `rtrim` with a set of
-characters tell whether a text holds others). Column comments stand in both schemas.
+line by CHECK constraints (see `conditions`). Column comments stand in both schemas.
 """
 
 from sqlalchemy import (
@@ -26,40 +25,10 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.schema import CreateColumn
 from sqlalchemy.sql.compiler import DDLCompiler
 
+from gatepost.db.conditions import IS_FINGERPRINT, NAME_CHARACTERS, is_pattern, names_treatments, only
 from gatepost.db.moment import Moment
 
 metadata = MetaData()
-
-_NAME_CHARACTERS = "abcdefghijklmnopqrstuvwxyz0123456789._-"
-LADDER_WORDS = ("tls", "openpgp", "smime", "pdf", "securedoc", "pickup")
-
-
-def _only(column: str, characters: str) -> str:
-    """Write the condition that a column holds no other characters."""
-    return f"ltrim({column}, '{characters}') = ''"
-
-
-def _ladder_condition() -> str:
-    """Write the condition that a comma-separated text holds treatments only; blanks do not matter."""
-    rest = "',' || replace(replace(ladder, ' ', ''), ',', ',,') || ','"
-    for word in LADDER_WORDS:
-        rest = f"replace({rest}, ',{word},', '')"
-    return f"ladder = '' OR {rest} = ''"
-
-
-def _pattern_condition() -> str:
-    """Write the condition that a pattern ends in a domain of A-labels, after nothing or after `local@`."""
-    local = f"rtrim(pattern, '{_NAME_CHARACTERS}')"
-    return (
-        f"pattern <> '' AND ({local} = '' OR {local} LIKE '%_@') AND pattern NOT LIKE '% %'"
-        " AND pattern NOT LIKE '%@' AND pattern NOT LIKE '%@.%' AND pattern NOT LIKE '%..%'"
-        " AND pattern NOT LIKE '%.'"
-    )
-
-
-_FINGERPRINT = (
-    f"length(tls) = 76 AND substr(tls, 1, 12) = 'fingerprint:' AND {_only('substr(tls, 13)', '0123456789abcdef')}"
-)
 
 
 def _text(name: str, comment: str, default: str = "") -> Column[str]:
@@ -87,19 +56,19 @@ partner = Table(
     _text("sign", "when mail to this partner is signed: empty (as set), never, protected or always"),
     _text("cipher_floor", "weakest cipher for S/MIME: empty, aes128-cbc, aes256-cbc or aes256-gcm"),
     CheckConstraint("pattern = lower(pattern)", name="pattern_is_lower_case"),
-    CheckConstraint(_pattern_condition(), name="pattern_is_address_domain_or_dot_domain"),
+    CheckConstraint(is_pattern(), name="pattern_is_address_domain_or_dot_domain"),
     CheckConstraint("demand IN ('none', 'tls', 'encrypt')", name="demand_is_none_tls_or_encrypt"),
-    CheckConstraint(_ladder_condition(), name="ladder_names_treatments"),
+    CheckConstraint(names_treatments(), name="ladder_names_treatments"),
     CheckConstraint(
-        f"tls IN ('', 'verify', 'dane', 'mta-sts') OR ({_FINGERPRINT})",
+        f"tls IN ('', 'verify', 'dane', 'mta-sts') OR ({IS_FINGERPRINT})",
         name="tls_is_verify_dane_mta_sts_or_fingerprint",
     ),
     CheckConstraint(
-        f"tls_name = '' OR (tls = 'verify' AND {_only('tls_name', _NAME_CHARACTERS)})",
+        f"tls_name = '' OR (tls = 'verify' AND {only('tls_name', NAME_CHARACTERS)})",
         name="tls_name_needs_verify",
     ),
     CheckConstraint("tls_ca = '' OR (tls = 'verify' AND tls_ca LIKE '/%')", name="tls_ca_needs_verify"),
-    CheckConstraint(_only("nexthop", _NAME_CHARACTERS + "[]:"), name="nexthop_is_host_or_port"),
+    CheckConstraint(only("nexthop", NAME_CHARACTERS + "[]:"), name="nexthop_is_host_or_port"),
     CheckConstraint("inbound IN ('none', 'tls', 'encrypt')", name="inbound_is_none_tls_or_encrypt"),
     CheckConstraint(
         "inbound_action IN ('flag', 'quarantine', 'tempfail')",
@@ -117,7 +86,7 @@ partner = Table(
 # What stands behind the last @ of a pattern, the whole of one without.
 partner_domain = func.substr(
     partner.c.pattern,
-    func.length(func.rtrim(partner.c.pattern, literal_column(f"'{_NAME_CHARACTERS}'"))) + literal_column("1"),
+    func.length(func.rtrim(partner.c.pattern, literal_column(f"'{NAME_CHARACTERS}'"))) + literal_column("1"),
     type_=Text,
 )
 Index("partner_domain", partner_domain)
@@ -147,6 +116,29 @@ key = Table(
     CheckConstraint("owner <> ''", name="owner_is_given"),
     Index("key_owner", "owner"),
     comment="OpenPGP keys and S/MIME certificates, theirs and ours",
+)
+
+authority = Table(
+    "authority",
+    metadata,
+    Column(
+        "fingerprint", Text, primary_key=True, nullable=False, comment="SHA-256 of the certificate, upper-case hex"
+    ),
+    Column("certificate", LargeBinary, nullable=False, comment="DER"),
+    Column("private", LargeBinary, nullable=False, comment="its key, sealed to the secret `keys`"),
+    Column("expires", Moment, nullable=False, comment="UTC"),
+    Column("added", Moment, nullable=False, comment="UTC; the latest one issues"),
+    comment="the site's own authorities for S/MIME certificates",
+)
+
+key_request = Table(
+    "key_request",
+    metadata,
+    Column("digest", Text, primary_key=True, nullable=False, comment="SHA-256 of the public key, upper-case hex"),
+    Column("owner", Text, nullable=False, comment="address or domain that it is for"),
+    Column("private", LargeBinary, nullable=False, comment="its key, sealed to the secret `keys`"),
+    Column("added", Moment, nullable=False, comment="UTC"),
+    comment="requests for certificates that an outside authority has not answered yet",
 )
 
 thread = Table(

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from gatepost.decision.inbound import Inbound
 from gatepost.decision.signing import Signing
 from gatepost.message import subject
-from gatepost.message.field import Field
+from gatepost.message.field import Field, named
 from gatepost.message.subject import Tags
 from gatepost.message.transaction import Transaction
 
@@ -57,7 +57,7 @@ class View:
     ) -> "View":
         """Take the view of a transaction; `complete` tells that the body is there, so that the size is known."""
         fields = transaction.fields
-        subjects = tuple([subject.decode(item.value) for item in fields if subject.is_subject(item)])
+        subjects = tuple([subject.decode(item.value) for item in named(fields, b"subject")])
         return cls(
             sender=str(transaction.sender).lower(),
             authenticated=bool(transaction.client.authenticated),

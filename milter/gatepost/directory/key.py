@@ -2,10 +2,12 @@
 Keys of partners and of the site: OpenPGP keys and X.509 certificates, under an address or a domain.
 
 A key is looked up by exact address, then lower case, then without `+tag`, then by domain; a recipient's own key
-comes before its domain's.
+comes before its domain's. Of several keys of our own under one owner the one that came last stands for it; the
+others still open old mail.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import IntEnum
 from typing import Protocol
@@ -31,6 +33,7 @@ class Key:
 
     `owner` is an address or a domain, as looked up. `own` tells that the site holds the private half.
     `capabilities` are SMIMECapabilities in DER, as the last mail with its valid signature announced them.
+    `added` is when it came.
     """
 
     fingerprint: str
@@ -42,6 +45,20 @@ class Key:
     expires: datetime | None = None
     source: str = ""
     capabilities: bytes = b""
+    added: datetime | None = field(default=None, compare=False)
+
+
+def current(keys: Iterable[Key], now: datetime) -> frozenset[tuple[str, str]]:
+    """
+    Name those keys of our own that stand for their owner, by fingerprint and owner: they are given to partners.
+
+    Of each kind that is the one that came last, among those that have not expired.
+    """
+    latest: dict[tuple[str, str], Key] = {}
+    for key in sorted(keys, key=lambda one: (one.added.timestamp() if one.added else 0.0, one.fingerprint)):
+        if key.own and (key.expires is None or key.expires > now):
+            latest[key.owner, key.kind] = key
+    return frozenset((key.fingerprint, key.owner) for key in latest.values())
 
 
 def owners(address: Address) -> tuple[str, ...]:

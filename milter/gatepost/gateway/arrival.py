@@ -15,6 +15,7 @@ from gatepost.gateway.opening import Content, Opening
 from gatepost.gateway.protection import replaced_content
 from gatepost.gateway.result import Result
 from gatepost.message import subject, warning
+from gatepost.message.address import Address
 from gatepost.message.edit import Edit, Form
 from gatepost.message.field import Field
 from gatepost.message.transaction import Recipient, Transaction
@@ -55,17 +56,28 @@ class Arrivals:
         if self.concerns(transaction.fields):
             self._opening.remember((transaction.fields, transaction.body), recipients, budget)
 
+    def was_for(self, transaction: Transaction, address: Address, budget: Budget) -> bool | None:
+        """Tell whether it came in encrypted for that address; None if that is not known. Raises StorageError."""
+        return self._opening.was_for((transaction.fields, transaction.body), address, budget)
+
     def forms(
-        self, transaction: Transaction, recipients: tuple[Recipient, ...], inbound: Inbound, budget: Budget
+        self,
+        transaction: Transaction,
+        recipients: tuple[Recipient, ...],
+        inbound: Inbound,
+        budget: Budget,
+        *,
+        domain_keys: bool = True,
     ) -> tuple[Arrival, ...]:
         """
         Build the forms for the inside recipients, those who share one together.
 
+        Without `domain_keys` only a recipient's own key opens it, and nobody is remembered as its addressee.
         Raises WorkerError, StorageError.
         """
         came = Result(came=inbound.came, flags=("unprotected",) if inbound.unmet else ())
         entity = transaction.fields, transaction.body
-        contents = self._opening.contents(entity, recipients, budget)
+        contents = self._opening.contents(entity, recipients, budget, domain_keys=domain_keys)
         return tuple([self._arrival(transaction.fields, one, came) for one in contents])
 
     def _arrival(self, fields: tuple[Field, ...], content: Content, came: Result) -> Arrival:

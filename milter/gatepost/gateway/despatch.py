@@ -9,7 +9,7 @@ stays, or dropped where none may. Notices go last: a lost notice harms less than
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Protocol
 from uuid import UUID
@@ -29,6 +29,7 @@ from gatepost.gateway.result import Result
 from gatepost.gateway.submission import Submitter, submission_of
 from gatepost.gateway.telling import Telling
 from gatepost.gateway.verdict import Accept, Discard, Verdict
+from gatepost.message.address import NULL_SENDER
 from gatepost.message.edit import Form
 from gatepost.message.transaction import Recipient, Transaction
 
@@ -44,6 +45,7 @@ class Outgoing:
     in_place: bool = False
     tls_route: bool = False
     result: Result | None = None  # for copies that come in
+    without_sender: bool = False  # a bounce of it goes to nobody
 
     @property
     def opened(self) -> bool:
@@ -124,7 +126,12 @@ class Despatch:
         self._tell(transaction, plan, budget)
         verdict = _verdict(envelope, outgoing)
         answer = type(verdict).__name__.lower()
-        self.record(transaction, plan, started=started, answer=answer, details=attempt.details())
+        details = _with_results(attempt.details(), outgoing)
+        self.record(transaction, plan, started=started, answer=answer, details=details)
+        for one in outgoing:
+            if one.result is not None:
+                found = one.result
+                self._metrics.arrived(found.decrypted, found.signature.status, len(one.recipients))
         return verdict
 
     def release(
@@ -136,15 +143,20 @@ class Despatch:
         attempt: Attempt,
         *,
         started: float,
+        answer: str = "release",
     ) -> None:
-        """Submit every copy of a message whose original is not under way; what stays held is held already."""
+        """
+        Submit every copy of a message whose original is not under way; what stays held is held already.
+
+        `answer` is what the log says was done.
+        """
         if outgoing:
             attempt.begin(attempt.with_earlier(plan))
         self._commit_threads(transaction, plan, outgoing)
         for one in outgoing:
             self._submit_marked(transaction, one, budget, attempt)
         attempt.save()
-        self.record(transaction, plan, started=started, answer="release", details=attempt.details())
+        self.record(transaction, plan, started=started, answer=answer, details=attempt.details())
 
     def prove_alive(self) -> None:
         """Have nothing written, as threads are: it returns, or fails, only where the writer is at work."""
@@ -187,6 +199,8 @@ class Despatch:
             tls_route=outgoing.tls_route,
             headers_only=outgoing.opened,
         )
+        if outgoing.without_sender:
+            submission = replace(submission, sender=NULL_SENDER)
         return self._submitter.submit(submission, budget)
 
     def _tell(self, transaction: Transaction, plan: Plan, budget: Budget) -> None:
@@ -211,6 +225,19 @@ class Despatch:
         self._records.post(MessageRecord(transaction, plan, answer, seconds, details, metrics=self._metrics))
         if any(POSSIBLE_DUPLICATE in known for known in details.values()):
             self._records.flush()  # a copy that may have come twice is on record before anybody is answered
+
+
+def _with_results(
+    details: Mapping[Recipient, Mapping[str, object]], outgoing: Sequence[Outgoing]
+) -> Mapping[Recipient, Mapping[str, object]]:
+    """Add to the details what was found of signatures and encryption in copies that come in, if anything."""
+    found = {
+        recipient: {"result": one.result.text()}
+        for one in outgoing
+        if one.result is not None and one.result.telling
+        for recipient in one.recipients
+    }
+    return {one: {**details.get(one, {}), **found.get(one, {})} for one in {*details, *found}}
 
 
 def _threads(transaction: Transaction, plan: Plan, outgoing: Sequence[Outgoing]) -> list[ThreadRow]:

@@ -32,8 +32,12 @@ class ExchangeLog(Protocol):
     def is_anothers(self, exchanges: Sequence[ExchangeRow]) -> bool:
         """Tell whether any of these digests is there with another author."""
 
-    def addressees(self, exchange: ExchangeRow) -> frozenset[bytes]:
-        """Give the recipients, hashed, for whom this author's message came in."""
+    def addressees(self, exchanges: Sequence[ExchangeRow]) -> frozenset[bytes] | None:
+        """
+        Give the recipients, hashed, for whom the message whose content the first digest names came in.
+
+        None where not one of the digests is there.
+        """
 
 
 class Exchanges:
@@ -63,13 +67,13 @@ class Exchanges:
 
     def was_for(self, ciphertext: Body, fields: Iterable[Field], address: Address) -> bool | None:
         """
-        Tell whether an encrypted message came in for that address; None where it is not known. Nothing is written.
+        Tell whether an encrypted message came in for that address; None where it never came in.
 
-        Raises StorageError.
+        One whose content was changed did not come in for anybody. Nothing is written. Raises StorageError.
         """
         exchanges = _exchanges(ciphertext, fields)
-        addressees = self._log.addressees(exchanges[0]) if exchanges else frozenset()
-        return hashed(address.text) in addressees if addressees else None
+        addressees = self._log.addressees(exchanges) if exchanges else None
+        return None if addressees is None else hashed(address.text) in addressees
 
 
 def _exchanges(ciphertext: Body, fields: Iterable[Field]) -> tuple[ExchangeRow, ...]:

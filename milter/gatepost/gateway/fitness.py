@@ -5,7 +5,7 @@ Rules:
   * What the key says of itself counts for every key.
   * A certificate of trust `ca` is good while authorities vouch for it, and only for whom it names: its own
     address, or, under a domain, an address of that domain (a gateway's names
-    domain-confidentiality-authority@DOMAIN, RFC 3183 section 4). For any other trust, whoever imported the key
+    domain-confidentiality-authority@DOMAIN, RFC 3183). For any other trust, whoever imported the key
     vouches for it and for whom it is.
 """
 

@@ -104,9 +104,8 @@ class Gateway:
         inbound = self._surveyor.inbound(transaction) if concerned and not inside else None
         view = View.of(transaction, self._rules.tags, outside=outside, complete=False, inbound=inbound)
         demanded = frozenset(one.recipient for one in facts if engine.may_demand(view, one, self._rules))
-        signs = inside and any(self._may_sign(one, protected=one.recipient in demanded) for one in facts)
-        if signs:
-            view = replace(view, signing=self._signing.of(transaction))
+        if inside:
+            view = replace(view, signing=self._signing.of(transaction, facts, demanded))
         needs_body = (
             is_report(transaction)
             or len({one.direction for one in facts if one.direction in _CAME_IN}) > 1  # two forms, one submitted
@@ -122,11 +121,6 @@ class Gateway:
         return Survey(
             facts, view, needs_body, inside, self._next_hops(transaction, view, facts, demanded), demanded
         )
-
-    def _may_sign(self, facts: RecipientFacts, *, protected: bool) -> bool:
-        """Tell whether a copy for this recipient may be to be signed."""
-        settings = self._signing.settings
-        return settings.wanted(facts, protected=False) or (protected and settings.wanted(facts, protected=True))
 
     def _next_hops(
         self, transaction: Transaction, view: View, facts: Iterable[RecipientFacts], demanded: Container[Recipient]
@@ -238,7 +232,7 @@ class Gateway:
         try:
             return plan, self._outgoing(transaction, plan, returned, budget, inside=inside)
         except UnsignableError as error:
-            if self._signing.settings.required:
+            if self._signing.required:
                 raise
             plan = plan.unsigned(str(error))
             return plan, self._outgoing(transaction, plan, returned, budget, inside=inside)

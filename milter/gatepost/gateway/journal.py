@@ -57,6 +57,11 @@ class Journal:
         key = hashlib.sha256(b"gatepost release " + name.bytes).digest()
         return Attempt(self._store, self._holder, self._clock, transaction, budget, inside=True, key=key)
 
+    def part(self, transaction: Transaction, number: int, budget: Budget) -> "Attempt":
+        """Give one try of what is made of a part of a message from inside; nothing is read or written yet."""
+        key = hashlib.sha256(b"gatepost part " + key_of(transaction, inside=True) + number.to_bytes(8)).digest()
+        return Attempt(self._store, self._holder, self._clock, transaction, budget, inside=True, key=key)
+
     def free(self) -> None:
         """End the leases that this milter held before it was started anew; raises StorageError."""
         self._store.free(self._holder, self._clock())

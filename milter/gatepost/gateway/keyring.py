@@ -11,13 +11,14 @@ Rules:
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
 from typing import Protocol
 
 from gatepost.crypto import guard, seal
 from gatepost.crypto.certificate import Certificate, Reader, is_x509
 from gatepost.crypto.certification import NO_AUTHORITIES, Certification
 from gatepost.crypto.openpgp import private_context
-from gatepost.directory.key import Key, Trust
+from gatepost.directory.key import Key, Trust, current
 from gatepost.errors import AddressError, DirectoryError
 from gatepost.gateway.fitness import Fitness
 from gatepost.message import address
@@ -75,6 +76,7 @@ class Keyring:
         public: Callable[[], bytes],
         site: Site,
         certification: Certification = NO_AUTHORITIES,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         """
         Take what makes OpenPGP keys, what reads private keys of S/MIME, the way to those on tokens, the way to the
@@ -89,6 +91,7 @@ class Keyring:
         self._tokens = tokens
         self._public = public
         self._site = site
+        self._clock = clock
 
     def read(self, files: Sequence[tuple[str, bytes]], owner: str) -> tuple[Key, ...]:
         """Read certificates from files, given with their names; nothing is stored yet."""
@@ -118,6 +121,15 @@ class Keyring:
         reader = self._smime if is_x509(data) else self._maker
         return self._seal(*reader.read_private(data, passphrase), owner, f"file {name}")
 
+    def add_made(self, pem: bytes, owner: str, source: str, above: Sequence[bytes]) -> tuple[Key, ...]:
+        """
+        Store a private key of ours for S/MIME that was made here, with its certificate, sealed.
+
+        The certificates above it, in DER, are kept behind it for those who get its signatures.
+        """
+        public, private = self._smime.read_private(pem, "")
+        return self._seal(public, private + b"".join(above), owner, source)
+
     def add_on_token(self, name: str, data: bytes, owner: str, uri: str) -> tuple[Key, ...]:
         """Store a certificate of ours from a file, whose private key stays on a token; where it is, is sealed."""
         found = self._reader.read(data)
@@ -145,19 +157,36 @@ class Keyring:
 
     def find(self, name: str) -> tuple[Key, ...]:
         """Give the rows of the one key whose fingerprint begins or ends so, or whose owner it is."""
+        return _one(self._meant(name), name)
+
+    def _meant(self, name: str) -> tuple[Key, ...]:
         wanted = name.replace(" ", "").upper()
-        found = tuple(
+        return tuple(
             key
             for key in self._table.rows()
-            if wanted == key.owner.upper()
-            or key.fingerprint.startswith(wanted)
-            or key.fingerprint.endswith(wanted)
+            if wanted
+            and (
+                wanted == key.owner.upper()
+                or key.fingerprint.startswith(wanted)
+                or key.fingerprint.endswith(wanted)
+            )
         )
-        if not wanted or not found:
-            raise DirectoryError(f"there is no key {name!r}; see `gatepost key list`")
+
+    def current(self) -> frozenset[tuple[str, str]]:
+        """Name those of our own keys that stand for their owner, by fingerprint and owner."""
+        return current(self._table.rows(), self._clock())
+
+    def for_partners(self, name: str, kind: str) -> Key:
+        """
+        Give the key that is meant, of a kind or, empty, of either: by fingerprint, or by its owner.
+
+        An owner with several keys of ours means the current one.
+        """
+        found = [key for key in self._meant(name) if kind in {"", key.kind}]
+        ours = self.current()
         if len({key.fingerprint for key in found}) > 1:
-            raise DirectoryError(f"several keys are meant by {name!r}; give more of one's fingerprint")
-        return found
+            found = [key for key in found if (key.fingerprint, key.owner) in ours] or found
+        return _one(found, name)[0]
 
     def trust(self, fingerprint: str, level: Trust) -> tuple[Key, ...]:
         """Set how well a key is known, under every owner."""
@@ -173,6 +202,15 @@ class Keyring:
     def refusal(self, key: Key) -> str:
         """Tell why mail must not be encrypted to a key; empty if it may."""
         return self._fitness.refusal(key)
+
+
+def _one(found: Sequence[Key], name: str) -> tuple[Key, ...]:
+    """Give the rows of one key; raises DirectoryError where they are of none, or of several."""
+    if not found:
+        raise DirectoryError(f"there is no key {name!r}; see `gatepost key list`")
+    if len({key.fingerprint for key in found}) > 1:
+        raise DirectoryError(f"several keys are meant by {name!r}; give more of one's fingerprint")
+    return tuple(found)
 
 
 def read_owner(text: str) -> str:

@@ -52,6 +52,9 @@ class Metrics(Protocol):
     def submitted(self, outcome: Outcome, *, tls_route: bool) -> None:
         """Count a copy that was handed to a re-injection listener."""
 
+    def arrived(self, decrypted: str, signed: str, recipients: int) -> None:
+        """Count recipients of mail that came in, by what was found: words of the result field."""
+
 
 class NoMetrics:
     """Counts nothing."""
@@ -63,6 +66,9 @@ class NoMetrics:
         """Count nothing."""
 
     def submitted(self, outcome: Outcome, *, tls_route: bool) -> None:
+        """Count nothing."""
+
+    def arrived(self, decrypted: str, signed: str, recipients: int) -> None:
         """Count nothing."""
 
 

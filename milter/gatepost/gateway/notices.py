@@ -20,6 +20,13 @@ from typing import Protocol
 from uuid import uuid4
 
 from gatepost.gateway.delivery import Copy
+from gatepost.gateway.notice_text import (
+    HELD,
+    HELD_FROM_OUTSIDE,
+    deferred_text,
+    held_text,
+    protected_text,
+)
 from gatepost.message.address import Address
 from gatepost.message.body import MemoryBody
 from gatepost.message.field import Field, named
@@ -31,9 +38,6 @@ _AUTOMATIC_LOCAL = re.compile(
     r"(?i)owner-.*|.*-(owner|request|bounces?)|no-?reply.*|do-?not-?reply.*|mailer-daemon|postmaster"
 )
 _BULK = re.compile(rb"(?i)\s*(bulk|list|junk)\b")
-_MAX_LISTED = 100
-_MAX_SUBJECT = 200
-_MAX_REASON = 400
 _SUBJECT_OCTETS = 4096
 
 
@@ -45,27 +49,6 @@ class Notice:
     fields: tuple[Field, ...]
     body: MemoryBody
     digest: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class _Held:
-    """What a notice about a held copy says to its reader."""
-
-    subject: str
-    opening: str
-    to_do: str
-
-
-_HELD = _Held(
-    "Your message waits in quarantine",
-    "Your message could not leave as it is. It is kept, encrypted, at the mail gateway.",
-    "ask your postmaster to release it",
-)
-_HELD_FROM_OUTSIDE = _Held(
-    "A message from outside waits in quarantine",
-    "A message from outside is kept, encrypted, at the mail gateway. Its sender was not told, who may be forged.",
-    "`gatepost quarantine show` and `release`",
-)
 
 
 class NoticeLog(Protocol):
@@ -115,8 +98,8 @@ class Notices:
         """
         recipient = self._admin if not inside or is_automatic(transaction) else transaction.sender
         digest = _digest(b"held", transaction, [address for address, _ in held])
-        told = _HELD if inside else _HELD_FROM_OUTSIDE
-        text = _held_text(told, transaction, subject, held=held, went=went, keep=keep)
+        told = HELD if inside else HELD_FROM_OUTSIDE
+        text = held_text(told, transaction, subject, held=held, went=went, keep=keep)
         return self._notice(recipient, transaction.message_id, told.subject, text, digest)
 
     def protected(self, transaction: Transaction, protected: Sequence[tuple[Address, str]]) -> Notice | None:
@@ -124,7 +107,7 @@ class Notices:
         if is_automatic(transaction):
             return None
         digest = _digest(b"protected", transaction, [address for address, _ in protected])
-        text = _protected_text(transaction, protected)
+        text = protected_text(transaction, subject_of(transaction), protected)
         return self._notice(transaction.sender, transaction.message_id, "Your message was protected", text, digest)
 
     def deferred(self, sender: Address | None, copies: Sequence[Copy], tag: str) -> Notice:
@@ -136,9 +119,18 @@ class Notices:
         first = copies[0]
         about = (first.message_id or first.message, first.message, first.sender)
         digest = hashlib.sha256(b"\0".join([b"deferred", *(one.encode("utf-8", "replace") for one in about)]))
-        text = _deferred_text(copies, tag)
+        text = deferred_text(copies, tag)
         title = "Your message has not been delivered yet"
         return self._notice(sender or self._admin, first.message_id, title, text, digest.digest())
+
+    def to_admin(self, title: str, text: str, digest: bytes) -> Notice:
+        """Write to the admin about something that no message brought; `digest` names it."""
+        return self._notice(self._admin, "", title, text, digest)
+
+    def about(self, transaction: Transaction, title: str, text: str) -> Notice:
+        """Tell the sender, who is a person, what became of a message."""
+        digest = _digest(title.encode(), transaction, [one.address for one in transaction.recipients])
+        return self._notice(transaction.sender, transaction.message_id, title, text, digest)
 
     def claim(self, notice: Notice) -> bool:
         """
@@ -193,115 +185,6 @@ def is_automatic(transaction: Transaction) -> bool:
     if any(_BULK.match(field.value) for field in named(fields, b"precedence")):
         return True
     return any(field.value.strip().lower() != b"no" for field in named(fields, b"auto-submitted"))
-
-
-def _held_text(
-    told: _Held,
-    transaction: Transaction,
-    subject: str,
-    *,
-    held: Sequence[tuple[Address, str]],
-    went: Sequence[Address],
-    keep: timedelta,
-) -> str:
-    lines = [
-        told.opening,
-        "",
-        f"Subject: {_one_line(subject)}",
-        f"From:    {transaction.sender}",
-        "",
-        "Held for:",
-        *_listed([f"{address.text}: {_one_line(reason, _MAX_REASON)}" for address, reason in held]),
-        "",
-    ]
-    if went:
-        lines += ["Went to (no need to send it again):", *_listed([address.text for address in went]), ""]
-    else:
-        lines += ["It went to nobody else.", ""]
-    lines += [
-        f"What to do: {told.to_do} (queue ID {transaction.queue_id or 'unknown'}), or do",
-        "nothing: after " + f"{max(keep.days, 1)} days it is deleted.",
-        "",
-        "This notice was made by the mail gateway; nobody reads replies to it.",
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _protected_text(transaction: Transaction, protected: Sequence[tuple[Address, str]]) -> str:
-    lines = [
-        "Your message was protected on its way out, as a rule of your site asks.",
-        "",
-        f"Subject: {_one_line(subject_of(transaction))}",
-        f"From:    {transaction.sender}",
-        "",
-        "Protected for:",
-        *_listed([f"{address.text}: {how}" for address, how in protected]),
-        "",
-        "You need not do anything.",
-        "",
-        "This notice was made by the mail gateway; nobody reads replies to it.",
-    ]
-    return "\n".join(lines) + "\n"
-
-
-_PUT_OFF = (  # RFC 3463, by what the code begins with
-    ("4.7.5", "the server's certificate could not be verified"),
-    ("4.7.4", "the server does not offer TLS"),
-    ("4.7", "TLS to the server could not be verified"),
-    ("4.4", "the server could not be reached"),
-    ("", "the server puts it off"),
-)
-
-
-def _deferred_text(copies: Sequence[Copy], tag: str) -> str:
-    first = copies[0]
-    again = [
-        f"  * send it again with {_one_line(tag)} in the subject: then it goes encrypted in another way,"
-    ] * bool(tag)
-    lines = [
-        f"Your message has been waiting at the mail gateway for {_span(max(one.waited for one in copies))}.",
-        "",
-        f"From:       {_one_line(first.sender) or '<>'}",
-        f"Message-ID: {_one_line(first.message_id)}",
-        "",
-        "It may go to these recipients over a verified TLS connection only, which was not possible yet:",
-        *_listed([f"{_one_line(one.recipient)}: {_put_off(one.dsn)} ({_one_line(one.dsn)})" for one in copies]),
-        "",
-        "The gateway goes on trying. If that does not succeed in some days, the message comes back to you. It",
-        "never goes unprotected.",
-        "",
-        "You need not do anything. If it is urgent:",
-        *again,
-        *["    and whoever gets both has it twice, or"] * bool(tag),
-        f"  * ask your postmaster (queue ID {_one_line(first.message)}).",
-        "",
-        "This notice was made by the mail gateway; nobody reads replies to it.",
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _put_off(dsn: str) -> str:
-    return next(text for code, text in _PUT_OFF if dsn.startswith(code))
-
-
-def _span(seconds: int) -> str:
-    minutes = seconds // 60
-    if minutes < 2:  # noqa: PLR2004 - so many
-        return "a minute"
-    return f"{minutes} minutes" if minutes < 120 else f"{minutes // 60} hours"  # noqa: PLR2004 - two hours
-
-
-def _listed(texts: Sequence[str]) -> list[str]:
-    lines = [f"  {text}" for text in texts[:_MAX_LISTED]]
-    if len(texts) > _MAX_LISTED:
-        lines.append(f"  and {len(texts) - _MAX_LISTED} more")
-    return lines
-
-
-def _one_line(text: str, limit: int = _MAX_SUBJECT) -> str:
-    """Keep what people wrote from adding lines or terminal codes to a notice; what is cut is seen to be."""
-    shown = text if len(text) <= limit else text[: limit - 1] + "…"
-    return "".join(char if char.isprintable() else " " for char in shown).strip()
 
 
 def _encoded(text: str) -> tuple[str, bytes]:

@@ -24,6 +24,7 @@ from gatepost.gateway.result import Signature
 from gatepost.gateway.room import Room
 from gatepost.gateway.signatures import Signatures, Verified
 from gatepost.message import mime
+from gatepost.message.address import Address
 from gatepost.message.author import author
 from gatepost.message.body import Body, MemoryBody, Spool
 from gatepost.message.field import Field
@@ -61,19 +62,21 @@ class _Layer:
 
 @dataclass(frozen=True, slots=True)
 class _Origin:
-    """Where all layers came from: the message's own header, and the author in it."""
+    """Where all layers came from: the message's own header and its author; and whether domain keys open them."""
 
     fields: tuple[Field, ...]
     author: str
+    domain_keys: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """What an entity is: signed, encrypted, or with encrypted parts inside."""
+    """What an entity is: signed, and its content where that can be unwrapped; encrypted; with encrypted parts."""
 
-    verified: Verified | None
-    ciphertext: Body | None
-    nested: bool
+    verified: Verified | None = None
+    unwrapped: Entity | None = None
+    ciphertext: Body | None = None
+    nested: bool = False
 
 
 class Opening:
@@ -113,15 +116,27 @@ class Opening:
         if ciphertext is not None:
             self._is_replayed(ciphertext, origin, recipients, budget)
 
-    def contents(self, entity: Entity, recipients: tuple[Recipient, ...], budget: Budget) -> tuple[Content, ...]:
+    def was_for(self, entity: Entity, address: Address, budget: Budget) -> bool | None:
+        """Tell whether it came in encrypted for that address; None if that is not known. Raises StorageError."""
+        ciphertext = self._look(_Layer(entity), _origin(entity), budget).ciphertext
+        if ciphertext is None:
+            return None
+        with self._room.to_read(ciphertext, budget):
+            return self._exchanges.was_for(ciphertext, entity[0], address)
+
+    def contents(
+        self, entity: Entity, recipients: tuple[Recipient, ...], budget: Budget, *, domain_keys: bool = True
+    ) -> tuple[Content, ...]:
         """
         Give what each recipient gets of a message; those who get the same get it together.
 
+        Without `domain_keys` only a recipient's own key opens it, and nobody is remembered as its addressee.
         Raises WorkerError, StorageError.
         """
         if not self.concerns(entity[0]):
             return (Content(recipients, None),)
-        return self._contents(_Layer(entity), recipients, _origin(entity), budget).contents
+        origin = replace(_origin(entity), domain_keys=domain_keys)
+        return self._contents(_Layer(entity), recipients, origin, budget).contents
 
     def _contents(
         self, layer: _Layer, recipients: tuple[Recipient, ...], origin: _Origin, budget: Budget
@@ -132,11 +147,11 @@ class Opening:
             layer = replace(layer, signature=_both(layer.signature, judged))
         if look.ciphertext is None or layer.depth == _MOST_LAYERS:
             deeper = look.nested or look.ciphertext is not None
-            return self._final(layer, look.verified, recipients, ("nested",) if deeper else (), budget)
+            return self._final(layer, look, recipients, ("nested",) if deeper else (), budget)
         if self._is_replayed(look.ciphertext, origin, recipients, budget):
-            return self._final(layer, look.verified, recipients, ("replayed",), budget)
+            return self._final(layer, look, recipients, ("replayed",), budget)
         outcome, closed = _Outcome(), list[Recipient]()
-        for found, group in self._opened(look.ciphertext, recipients, origin.author, budget).items():
+        for found, group in self._opened(look.ciphertext, recipients, origin, budget).items():
             if found is None:
                 closed += group
                 continue
@@ -145,7 +160,7 @@ class Opening:
             closed += inside.unclear
         outcome = replace(outcome, unclear=())
         if closed:
-            last = self._final(layer, look.verified, tuple(closed), ("undecryptable",), budget)
+            last = self._final(layer, look, tuple(closed), ("undecryptable",), budget)
             outcome = outcome.and_(last)
         return outcome
 
@@ -153,7 +168,8 @@ class Opening:
         self, ciphertext: Body, origin: _Origin, recipients: tuple[Recipient, ...], budget: Budget
     ) -> bool:
         with self._room.to_read(ciphertext, budget):
-            return self._exchanges.is_replayed(ciphertext, origin.fields, recipients)
+            addressees = recipients if origin.domain_keys else ()
+            return self._exchanges.is_replayed(ciphertext, origin.fields, addressees)
 
     def _look(self, layer: _Layer, origin: _Origin, budget: Budget) -> _Look:
         """Find out what an entity is; large ones one at a time, since they are held in memory."""
@@ -163,11 +179,12 @@ class Opening:
                 mail = signed_mail.signed_mail(fields, body)
             except SignatureError as error:
                 fault = Verified(signed_mail.method_of(fields), None, opaque=False, fault=str(error))
-                return _Look(fault, None, self._holds_encrypted(layer.entity, layer.depth))
+                return _Look(fault, nested=self._holds_encrypted(layer.entity, layer.depth))
             if mail is None:
-                return self._within(None, layer.entity, layer)
+                return self._within(_Look(), layer.entity, layer.depth)
             verified = self._signatures.verify(mail, origin.author, budget.tick)
-            return self._within(verified, self._signed(verified), layer)
+            content = self._signed(verified)
+            return self._within(_Look(verified, content if verified.opaque else None), content, layer.depth)
 
     def _signed(self, verified: Verified) -> Entity | None:
         """Give the entity that was signed; None where it has nothing that is looked for."""
@@ -176,17 +193,20 @@ class Opening:
         if verified.opaque:
             return pgpmime.open_entity(MemoryBody(verified.content), self._directory)
         found = mime.split_entity(verified.content)
-        return None if found is None else (found[0], MemoryBody(found[1]))
+        if found is None or not self.concerns(found[0]):
+            return None
+        return found[0], MemoryBody(found[1])
 
-    def _within(self, verified: Verified | None, entity: Entity | None, layer: _Layer) -> _Look:
+    def _within(self, look: _Look, entity: Entity | None, depth: int) -> _Look:
+        """Look for what is encrypted in an entity: itself, or parts of it."""
         if entity is None:
-            return _Look(verified, None, nested=False)
+            return look
         found = pgpmime.ciphertext(*entity, inline=self._inline)
         if found is None:
-            return _Look(verified, None, self._holds_encrypted(entity, layer.depth))
+            return replace(look, nested=self._holds_encrypted(entity, depth))
         spool = Spool(self._directory)
         spool.write(found)
-        return _Look(verified, spool, nested=False)
+        return replace(look, ciphertext=spool)
 
     def _holds_encrypted(self, entity: Entity, depth: int) -> bool:
         """Look for encrypted parts; in a text only where its body is looked at anyway."""
@@ -195,7 +215,7 @@ class Opening:
         return (text or nested.may_hold_encrypted(fields)) and nested.holds_encrypted(body)
 
     def _opened(
-        self, ciphertext: Body, recipients: Iterable[Recipient], author: str, budget: Budget
+        self, ciphertext: Body, recipients: Iterable[Recipient], origin: _Origin, budget: Budget
     ) -> dict[Opened | None, list[Recipient]]:
         """Have each recipient's keys tried; those who get the same come together, None for what does not open."""
         found: dict[Opened | None, list[Recipient]] = {}
@@ -204,9 +224,10 @@ class Opening:
             opened = self._opener.open(
                 ciphertext,
                 recipient.alias or recipient.address,
-                author,
+                origin.author,
                 seconds=budget.left(),
                 on_wait=budget.tick,
+                domain_keys=origin.domain_keys,
             )
             found.setdefault(opened, []).append(recipient)
         return found
@@ -221,7 +242,7 @@ class Opening:
     def _final(
         self,
         layer: _Layer,
-        verified: Verified | None,
+        look: _Look,
         recipients: tuple[Recipient, ...],
         flags: tuple[str, ...],
         budget: Budget,
@@ -236,8 +257,8 @@ class Opening:
         if not opened.intact:
             entity, flags = self._harmless(opened.plaintext, budget), (*flags, "neutralised")
             signature = replace(signature, part="")
-        elif verified is not None and verified.opaque and verified.content is not None:
-            entity = pgpmime.open_entity(MemoryBody(verified.content), self._directory)
+        elif look.unwrapped is not None:
+            entity = look.unwrapped
             signature = replace(signature, part="")
         if entity is None:
             return _Outcome(unclear=recipients)

@@ -14,6 +14,7 @@ from gatepost.message.transaction import Came
 
 RESULT = b"Gatepost-Result"
 
+_FOUND = frozenset({"nested", "undecryptable"})
 _LONGEST = 200  # characters of a text that a certificate chose
 _UNPRINTABLE = re.compile(r"[^ -~]")
 _VALUE = re.compile(r"[A-Za-z0-9!#$%&'*+./^_`{|}~-]+")  # a token (RFC 2045 section 5.1)
@@ -66,6 +67,11 @@ class Result:
     def opened(self) -> bool:
         """Whether the content was decrypted."""
         return self.decrypted != "no"
+
+    @property
+    def telling(self) -> bool:
+        """Whether there was anything to be found: encryption, or a signature."""
+        return self.opened or self.signature.status != "none" or bool(_FOUND.intersection(self.flags))
 
     def fields(self, authserv_id: str) -> tuple[Prepend, ...]:
         """Give the two fields, to be put above all others."""

@@ -7,7 +7,7 @@ Rules:
   * The key worker chooses the key and does the rest; while it does not answer, what is to be signed waits.
 """
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from gatepost.crypto.certificate import Reader, is_x509
 from gatepost.crypto.own_signature import MAX_SIGNED, Signatory
 from gatepost.crypto.x509 import parsed
 from gatepost.decision.demand import Treatment
+from gatepost.decision.facts import RecipientFacts
 from gatepost.decision.signing import Signing
 from gatepost.directory.key import Key, Keys, may_sign
 from gatepost.errors import AddressError, CryptoError
@@ -28,7 +29,7 @@ from gatepost.message.body import Body
 from gatepost.message.direction import Site
 from gatepost.message.field import Field
 from gatepost.message.seven_bit import UnsafeError, safe
-from gatepost.message.transaction import Transaction
+from gatepost.message.transaction import Recipient, Transaction
 
 _NAMES = {Treatment.SMIME: "certificate", Treatment.OPENPGP: "key"}
 
@@ -57,14 +58,21 @@ class SigningKeys:
         self._site = site
 
     @property
-    def settings(self) -> Signing:
-        """What the settings say, without any message."""
-        return self._settings
+    def required(self) -> bool:
+        """Whether what is to be signed must be."""
+        return self._settings.required
 
-    def of(self, transaction: Transaction) -> Signing:
-        """Tell how a message from an inside client may be signed."""
+    def of(
+        self, transaction: Transaction, facts: Iterable[RecipientFacts], demanded: Container[Recipient]
+    ) -> Signing:
+        """
+        Tell how a message from an inside client may be signed; `demanded` are those whose copy may be protected.
+
+        No key is looked up where nobody's copy is to be signed, or the site has none.
+        """
         settings = self._settings
-        if not self._keys.any_own():
+        wanted = any(settings.wanted(one, protected=one.recipient in demanded) for one in facts)
+        if not wanted or not self._keys.any_own():
             return settings
         sender, writer = transaction.sender, author_of(transaction)
         if why := _kept_as_it_is(transaction):

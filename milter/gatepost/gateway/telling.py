@@ -59,7 +59,7 @@ class Telling:
             logger.error("a notice was not sent", **about, cause=cause(error))
             return False
         try:
-            self._send(notice, budget)
+            self.send(notice, budget)
         except GatepostError as error:  # the time may be up as well
             logger.error("a notice was not sent", **about, cause=cause(error))
             if isinstance(error, DeliveryError) and error.uncertain:  # it may have gone
@@ -68,7 +68,8 @@ class Telling:
             return False
         return True
 
-    def _send(self, notice: Notice, budget: Budget) -> None:
+    def send(self, notice: Notice, budget: Budget) -> None:
+        """Send a notice, noted or not; raises GatepostError if it did not go."""
         ends = self._aliases.inside(notice.recipient)
         if not ends:
             raise AliasError(f"the aliases of {notice.recipient} lead outside, where no notice goes")

@@ -6,8 +6,9 @@ parts, hundreds of levels, giant boundaries) costs one search through the body. 
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from gatepost.message.field import Field, named, unfold
 
@@ -24,7 +25,7 @@ class ContentType:
     """A Content-Type: `media` in lower case ("text/plain"), parameters by their lower-case names."""
 
     media: bytes
-    parameters: dict[bytes, bytes]
+    parameters: Mapping[bytes, bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,11 @@ def content_type(fields: Iterable[Field]) -> ContentType | None:
     found = named(fields, b"content-type")
     if len(found) != 1 or len(found[0].value) > _MAX_VALUE:
         return None
-    value = unfold(found[0].value)
+    return _content_type(unfold(found[0].value))
+
+
+@lru_cache(maxsize=256)  # a message is asked several times on its way
+def _content_type(value: bytes) -> ContentType | None:
     media = _TYPE.match(value)
     if media is None:
         return None
@@ -63,15 +68,15 @@ def split(body: bytes, boundary: bytes, limit: int) -> Multipart | None:
     """
     if not boundary or len(boundary) > _MAX_BOUNDARY or boundary[-1:].isspace():
         return None
-    line = re.compile(rb"(?:\A|\r\n)--" + re.escape(boundary) + rb"(--)?[ \t]*(?:\r\n|\Z)")
-    first = line.search(body)
+    delimiter = _Delimiter(boundary)
+    first = delimiter.search(body, 0)
     if first is None or first[1]:
         return None
     parts: list[bytes] = []
     start = first.end()
     while len(parts) < limit:
         # a delimiter's own CRLF may be the one that ended the delimiter line before it
-        mark = line.search(body, start - 2)
+        mark = delimiter.search(body, start - 2)
         if mark is None:
             return Multipart(body[: first.start()], (*parts, body[start:]), b"")
         parts.append(body[start : max(start, mark.start())])
@@ -79,6 +84,28 @@ def split(body: bytes, boundary: bytes, limit: int) -> Multipart | None:
             return Multipart(body[: first.start()], tuple(parts), body[mark.end() :])
         start = mark.end()
     return None
+
+
+class _Delimiter:
+    """
+    The lines that part a multipart.
+
+    They are looked for by their octets, and only what is found is held against the grammar: a large body takes a
+    few milliseconds so.
+    """
+
+    def __init__(self, boundary: bytes) -> None:
+        self._octets = b"--" + boundary
+        self._line = re.compile(rb"(?:\A|\r\n)--" + re.escape(boundary) + rb"(--)?[ \t]*(?:\r\n|\Z)")
+
+    def search(self, body: bytes, position: int) -> re.Match[bytes] | None:
+        """Find the next such line; the CRLF before it stands at `position` or behind it."""
+        found = body.find(self._octets, position and position + 2)
+        while found >= 0:
+            if match := self._line.match(body, max(found - 2, 0)):
+                return match
+            found = body.find(self._octets, found + 1)
+        return None
 
 
 def split_entity(data: bytes) -> tuple[tuple[Field, ...], bytes] | None:

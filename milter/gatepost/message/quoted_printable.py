@@ -5,6 +5,7 @@ CRLF stays a line break; every other octet comes back as it was, bare CR and LF 
 characters, ends with a blank, or begins with `From ` or with a dot.
 """
 
+import binascii
 import re
 from collections.abc import Iterable, Iterator
 
@@ -17,11 +18,22 @@ def encoded(pieces: Iterable[bytes]) -> Iterator[bytes]:
     """Encode text in pieces; gives pieces of any size."""
     held = b""
     for piece in pieces:
-        *lines, held = (held + piece).split(b"\r\n")
-        if lines:
-            yield b"".join([_line(line) + b"\r\n" for line in lines])
+        data = held + piece
+        end = data.rfind(b"\r\n") + 2 if b"\r\n" in data else 0
+        held = data[end:]
+        if end:
+            yield _lines(data[:end])
     if held:
         yield _line(held)
+
+
+def _lines(data: bytes) -> bytes:
+    """Encode whole lines: by the library, unless they hold what it does not do as it is meant here."""
+    if data.count(b"\n") == data.count(b"\r\n") == data.count(b"\r"):
+        text = binascii.b2a_qp(data)
+        if not text.startswith(_TOUCHED) and not any(b"\n" + start in text for start in _TOUCHED):
+            return text
+    return b"".join([_line(line) + b"\r\n" for line in data[:-2].split(b"\r\n")])
 
 
 def _line(line: bytes) -> bytes:

@@ -6,6 +6,7 @@ message's record is written. Gauges are read at each request; one that cannot be
 Labels hold words of ours alone, never what a message brought.
 """
 
+import itertools
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from gatepost.errors import ConfigError, GatepostError
 from gatepost.gateway.metrics import CAUSES, OUTCOMES, Outcome
 
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 90.0)
+_DECRYPTED, _SIGNED = ("openpgp", "smime", "no"), ("pass", "fail", "none")
 _ROUTES = {False: "plain", True: "tls"}
 
 
@@ -88,6 +90,12 @@ class PrometheusMetrics:
             ["listener", "outcome"],
             registry=self.registry,
         )
+        arrivals = Counter(
+            "gatepost_arrivals",
+            "Recipients of mail that came in, by whether it was decrypted and how its signature is.",
+            ["decrypted", "signed"],
+            registry=self.registry,
+        )
         # Children are looked up once: what has not happened yet stands at 0, so that its first increase is seen.
         self._tempfails = {cause: tempfails.labels(cause) for cause in CAUSES}
         self._submissions = {
@@ -95,6 +103,7 @@ class PrometheusMetrics:
             for tls_route, route in _ROUTES.items()
             for outcome in OUTCOMES
         }
+        self._arrivals = {found: arrivals.labels(*found) for found in itertools.product(_DECRYPTED, _SIGNED)}
         self._decided: dict[tuple[str, str, str], Counter] = {}
 
     def answered(self, answer: str, seconds: float, judgements: Sequence[Judgement]) -> None:
@@ -115,6 +124,10 @@ class PrometheusMetrics:
     def submitted(self, outcome: Outcome, *, tls_route: bool) -> None:
         """Count a copy that was handed to a re-injection listener."""
         self._submissions[tls_route, outcome].inc()
+
+    def arrived(self, decrypted: str, signed: str, recipients: int) -> None:
+        """Count recipients of mail that came in."""
+        self._arrivals[decrypted, signed].inc(recipients)
 
     def watch(self, readings: Mapping[str, Callable[[], Number]]) -> None:
         """Read these gauges, named by the words of GAUGES, at each request."""

@@ -51,8 +51,11 @@ _REPLY_LENGTH = 480
 class Mail(Protocol):
     """What the adapter needs of the gateway."""
 
-    def check_recipient(self, recipient: Address) -> None:
-        """Raise AddressError for a recipient that the mail server might route otherwise than it reads."""
+    def check_recipient(self, recipient: Address, client: Client) -> None:
+        """
+        Raise AddressError for a recipient that the mail server might route otherwise than it reads, or that is not
+        for this client.
+        """
 
     def survey(self, transaction: Transaction) -> Survey:
         """Gather, at the end of the header, what is known; the body is not there yet."""
@@ -128,7 +131,7 @@ class Session(Milter.Base):  # type: ignore[misc] # pymilter has no types
             return self._refuse("5.1.7", f"Sender refused: {receiving.fault}", recipient)
         try:
             found = address.parse(recipient)
-            self._mail.check_recipient(found)
+            self._mail.check_recipient(found, receiving.client)
             receiving.recipients.append(Recipient(found, _texts(parameters)))
         except AddressError as error:
             return self._refuse("5.1.3", f"Recipient refused: {error}", recipient)

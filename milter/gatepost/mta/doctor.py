@@ -21,6 +21,7 @@ from cryptography import x509
 
 from gatepost.crypto.chain import expired
 from gatepost.errors import ConfigError
+from gatepost.gateway.expiring import Ending
 from gatepost.mta.finding import Finding, fail, ok, trial, warn
 from gatepost.mta.postfix import postconf
 from gatepost.transport import netstring
@@ -116,6 +117,15 @@ def authority_checks(
         yield warn(f"{name} {file}: {one}", "put the authority's new certificate there, or take this one out")
     if not gone:
         yield ok(f"{name} {file}: {len(found)} certificates")
+
+
+def ending_checks(endings: Sequence[Ending], now: datetime) -> Iterator[Finding]:
+    """Tell of keys and certificates in use that expire soon, or did."""
+    for one in endings:
+        verb = "expires" if one.expires > now else "expired"
+        yield warn(f"{one.what} ({one.fingerprint[-16:]}) {verb} on {one.expires:%Y-%m-%d}", one.remedy())
+    if not endings:
+        yield ok("no key or certificate in use expires soon")
 
 
 def folder_checks(folders: Mapping[str, Path]) -> Iterator[Finding]:

@@ -17,6 +17,7 @@ MAX_UNIX_PATH = 107  # sun_path holds 108 bytes, the last one is NUL
 TRUST_WORDS = ("admin", "dnssec", "wkd", "ca", "keyserver", "harvested")  # strongest first
 _RUNGS = {treatment.value for treatment in ENCRYPTING}
 _AUTHSERV_ID = re.compile(r"[A-Za-z0-9._/:-]*")
+_LOCAL = re.compile(r"[A-Za-z0-9._=-]{1,64}")
 _LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)", re.IGNORECASE)
 
 
@@ -180,6 +181,14 @@ def resolver(text: str) -> str:
     return text
 
 
+def service_address(text: str) -> str:
+    """Check a local part, an address, or nothing; gives it in lower case."""
+    local, at, domain = text.rpartition("@") if "@" in text else (text, "", "")
+    if text and not _LOCAL.fullmatch(local):
+        raise ValueError(f'"{text}" is no local part and no address; allowed: "decrypt", "decrypt@hosp.test", ""')
+    return f"{local.lower()}{at}{hostname(domain) if at else ''}"
+
+
 VaultUrl = Annotated[str, AfterValidator(vault_url)]
 Hostname = Annotated[str, AfterValidator(hostname)]
 DomainPattern = Annotated[str, AfterValidator(domain_pattern)]
@@ -193,4 +202,5 @@ UnixSocket = Annotated[str, AfterValidator(unix_socket)]
 EncryptLadder = Annotated[tuple[str, ...], AfterValidator(ladder_encrypt)]
 TlsLadder = Annotated[tuple[str, ...], AfterValidator(ladder_tls)]
 Trust = Annotated[str, AfterValidator(trust)]
+ServiceAddress = Annotated[str, AfterValidator(service_address)]
 Resolver = Annotated[str, AfterValidator(resolver)]

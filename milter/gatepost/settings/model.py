@@ -65,6 +65,8 @@ class Gateway(Section):
     """Time budget per message, in seconds; past it the message is put off."""
     max_sessions: Annotated[int, Field(ge=1, le=10000)] = 200
     """Sessions with the mail server at one time; more are put off."""
+    decrypt_address: kinds.ServiceAddress = "decrypt"
+    """Where insiders forward what they cannot read: an address, or a local part at each domain; empty: nowhere."""
     admin: str = ""
     """Address for notices to the admin; default: postmaster at the first internal domain."""
     notices_per_hour: Annotated[int, Field(ge=0)] = 20
@@ -117,6 +119,8 @@ class Keys(Section):
     """Where the key worker listens."""
     state: Path = Path(f"{_STATE}-keys")
     """Directory of the key worker alone: there it notes how far it has stamped the record of events."""
+    warn_days: tuple[Annotated[int, Field(ge=1, le=3650)], ...] = (30, 14, 7, 1)
+    """On how many days before it expires the admin is told of a key or certificate in use; empty: never."""
     milter_user: str = "gatepost"
     """The user that the milter runs as, who may have mail opened; a name that this host lacks admits nobody."""
     pkcs11_module: str = ""
@@ -272,6 +276,15 @@ class Settings(Section):
     def authserv_id(self) -> str:
         """The identity in our result fields."""
         return self.gateway.authserv_id or f"gatepost.{self.gateway.hostname}"
+
+    @property
+    def decrypt_addresses(self) -> frozenset[str]:
+        """The service addresses, in lower case, at the domains that are named exactly."""
+        given = self.gateway.decrypt_address
+        domains = [one for one in self.gateway.internal_domains if not one.startswith(".")]
+        if not given or "@" in given:
+            return frozenset(filter(None, (given,)))
+        return frozenset(f"{given}@{domain}" for domain in domains)
 
     @computed_field  # type: ignore[prop-decorator]
     @property

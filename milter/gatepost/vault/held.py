@@ -82,11 +82,11 @@ class Quarantine:
         *,
         store: HeldStore,
         blobs: Blobs,
-        public: bytes,
+        public: Callable[[], bytes],
         keep: timedelta,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        """Take the vault's public half and how long copies are kept."""
+        """Take the way to the vault's public half, which may be rotated, and how long copies are kept."""
         self._store = store
         self._blobs = blobs
         self._public = public
@@ -129,7 +129,7 @@ class Quarantine:
             rules=tuple(rules),
             since=since,
             expires=since + self.keep,
-            wrapped_key=seal.wrap(self._public, data_key, key_context(name)),
+            wrapped_key=seal.wrap(self._public(), data_key, key_context(name)),
         )
         self._blobs.write(held.blob, seal.seal(pack(copy), data_key, held.blob.bytes))
         # A blob whose row fails stays: the row may have been written all the same, and the reply to it lost.

@@ -63,9 +63,11 @@ class KeyClient:
         *,
         seconds: float = _SECONDS,
         on_wait: Callable[[], object] = lambda: None,
+        domain_keys: bool = True,
     ) -> Opened | None:
         """Have a message opened for one recipient; None where it cannot be decrypted. Raises WorkerError."""
-        request = {"op": "open", "recipient": recipient.text, "sender": sender, "most": self._most}
+        whose: dict[str, object] = {"recipient": recipient.text, "sender": sender, "domain_keys": domain_keys}
+        request = {"op": "open", "most": self._most, **whose}
         wait = _Wait(min(seconds, self._seconds), on_wait)
         with ExitStack() as stack:
             opened = stack.enter_context(tempfile.TemporaryFile(dir=self._directory, prefix="opened-"))

@@ -8,7 +8,8 @@ Rules:
   * Who may ask what is decided by the caller's user (SO_PEERCRED), never by what the caller says.
   * OpenPGP or CMS: which one a message is shows in its first octet.
   * What cannot be decrypted gets one answer, whatever the reason: nobody learns from the difference. Where a key
-    could not be asked at all (a token is gone), and no other opens the message, that is an error, for a later try.
+    could not be asked at all (a token is gone, or its private half is sealed to another secret), and no other
+    opens the message, that is an error, for a later try.
   * Private halves are unsealed for one operation; nothing of a message is kept or logged.
 
 Requests are frames (`workers.frames`); the head's `op` is `ping`, `open` (files: the encrypted message, and an
@@ -28,7 +29,8 @@ from pathlib import Path
 from typing import IO, Any, Protocol
 from uuid import UUID
 
-from gatepost.crypto import pgpmime, seal
+from gatepost.crypto import pgpmime
+from gatepost.crypto.halves import Unsealer
 from gatepost.crypto.openpgp import Decryptor, private_context
 from gatepost.crypto.own_signature import MAX_SIGNED, SignatureMaker
 from gatepost.crypto.proof import Prover
@@ -83,21 +85,22 @@ class KeyHolder:
         openpgp: Decryptor,
         smime: Decryptor,
         signers: Mapping[str, SignatureMaker],
-        keys_private: bytes,
-        vault_private: bytes,
+        keys: Unsealer,
+        vault: Unsealer,
+        prover: Prover,
         heads: Callable[[], Mapping[str, int]] = dict,
     ) -> None:
         """
-        Take what signs, by the kind of its keys, the private halves of the secrets `keys` and `vault`, raw, and
-        who tells the latest stamps.
+        Take what signs, by the kind of its keys, what opens what is sealed to the secrets `keys` and `vault`, and
+        who proves and tells stamps.
         """
         self._own = own
         self._partners = partners
         self._decryptors = {"openpgp": openpgp, "smime": smime}
         self._signers_of = signers
-        self._keys_private = keys_private
-        self._vault_private = vault_private
-        self._prover = Prover(keys_private)
+        self._keys = keys
+        self._vault = vault
+        self._prover = prover
         self._heads = heads
         self._slots = threading.BoundedSemaphore(_AT_ONCE)
 
@@ -112,7 +115,9 @@ class KeyHolder:
                     source, target = files
                     with _read_from(source) as encrypted, open(target, "wb", closefd=False) as opened:
                         most = min(int(str(head["most"])), LARGEST)
-                        return self._open(recipient, str(head["sender"]), encrypted, opened, most)
+                        own_only = head.get("domain_keys") is False
+                        claimed = str(head["sender"])
+                        return self._open(recipient, claimed, encrypted, opened, most, own_only=own_only)
                 case "sign":
                     author, sender = (parse(str(head[name]).encode()) for name in ("author", "sender"))
                     (source,) = files
@@ -128,14 +133,25 @@ class KeyHolder:
             raise WorkerError(f"the key worker could not read or write the message: {error.strerror}") from error
         raise WorkerError("the key worker does not know this operation")
 
-    def _open(self, recipient: Address, sender: str, encrypted: IO[bytes], opened: IO[bytes], most: int) -> Reply:
+    def _open(
+        self,
+        recipient: Address,
+        sender: str,
+        encrypted: IO[bytes],
+        opened: IO[bytes],
+        most: int,
+        *,
+        own_only: bool,
+    ) -> Reply:
         encrypted.seek(0)
         kind = "smime" if encrypted.read(1) == _DER else "openpgp"
         signers = self._signers(sender, kind)
         fault: WorkerError | None = None
         for key, sealed in self._own.sealed(recipient, kind):
+            if own_only and "@" not in key.owner:
+                continue
             try:
-                private = seal.unwrap(self._keys_private, sealed, private_context(key.fingerprint))
+                private = self._unsealed(key, sealed)
                 with self._slots:
                     done = self._decryptors[kind].decrypt(encrypted, opened, private, signers, most=most)
             except CryptoError:
@@ -159,7 +175,7 @@ class KeyHolder:
             if not may_sign(key, author, sender):
                 continue
             try:
-                private = seal.unwrap(self._keys_private, sealed, private_context(key.fingerprint))
+                private = self._unsealed(key, sealed)
                 with self._slots:
                     done = signer.sign(entity, private)
             except CryptoError:
@@ -171,6 +187,16 @@ class KeyHolder:
         if fault is not None:
             raise fault
         return {"status": "unsigned"}, b""
+
+    def _unsealed(self, key: Key, sealed: bytes) -> bytes:
+        """Unseal a private half; raises WorkerError, so that whatever needs it is tried again."""
+        try:
+            return self._keys.unwrap(sealed, private_context(key.fingerprint))
+        except CryptoError:
+            raise WorkerError(
+                f"the private half of our key {key.fingerprint} does not open: if the secret `keys` was rotated,"
+                " restart the key worker; else restore the secret"
+            ) from None
 
     def _signers(self, sender: str, kind: str) -> list[bytes]:
         """Give the certificates under the author's address or domain; none where that cannot be told."""
@@ -184,7 +210,7 @@ class KeyHolder:
 
     def _release(self, held: UUID, wrapped: bytes) -> Reply:
         try:
-            data_key = seal.unwrap(self._vault_private, wrapped, key_context(held))
+            data_key = self._vault.unwrap(wrapped, key_context(held))
         except CryptoError as error:
             return {"status": "refused", "text": str(error)}, b""
         logger.info("a held copy's data key was given out", held=str(held))

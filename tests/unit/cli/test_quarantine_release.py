@@ -15,7 +15,9 @@ from gatepost import secrets
 from gatepost.app import gateway as wiring
 from gatepost.app.store import open_database, open_quarantine, unix_path
 from gatepost.cli.main import app
+from gatepost.crypto.halves import Halves, Unsealer
 from gatepost.crypto.opened_envelope import SmimeDecryptor
+from gatepost.crypto.proof import Prover
 from gatepost.crypto.sequoia import SequoiaEncryptor
 from gatepost.db.keys import KeyTable
 from gatepost.directory.key import Key, Trust
@@ -124,8 +126,9 @@ def site(bare: Site) -> Site:
         smime=SmimeDecryptor(),
         signers={},
         openpgp=NoKeys(),  # type: ignore[arg-type]
-        keys_private=bytes(32),
-        vault_private=secrets.read("vault", bare.settings.secrets.directory).reveal(),
+        keys=Unsealer(lambda: Halves(bytes(32))),
+        vault=Unsealer(lambda: secrets.read_halves("vault", bare.settings.secrets.directory)),
+        prover=Prover(bytes(32)),
     )
     server = KeyServer(unix_path(bare.settings.keys.socket), holder, Callers())
     threading.Thread(target=server.serve_forever, daemon=True).start()

@@ -70,10 +70,11 @@ def test_responders(office: Office) -> None:
     """A responder speaks for the authority if that one made it one, for now."""
     made = ROOT.issue("Responder", [(FOR_OCSP, False)])
     ended = ROOT.issue("Ended", [(FOR_OCSP, False)], ends=NOW - HOUR)
+    weak = office.weak_responder()
     anybody, others = ROOT.person("eve@clinic.test"), root("Other").issue("Responder", [(FOR_OCSP, False)])
 
     assert read(asked(office, ANN, made)).revoked == ""
-    for signer in (ended, anybody, others, root()):
+    for signer in (ended, anybody, others, root(), weak):
         with pytest.raises(CryptoError, match="nor whom that one made its responder"):
             read(asked(office, ANN, signer))
 
@@ -92,6 +93,14 @@ def test_times(office: Office) -> None:
         read(endless, later=2 * HOUR)
 
 
+def of_the_same_key() -> Holder:
+    """Make a certificate of an authority of another name, with the same key and Ann's serial number."""
+    mine = ANN.certificate
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "Other")])
+    builder = x509.CertificateBuilder(name, mine.subject, mine.public_key(), mine.serial_number, NOW, NOW + DAY)
+    return Holder(builder.sign(ROOT.key, hashes.SHA256()), ANN.key)
+
+
 @pytest.mark.real
 def test_other_questions(office: Office) -> None:
     """Only an answer about this very certificate of this very authority tells."""
@@ -102,6 +111,8 @@ def test_other_questions(office: Office) -> None:
         read(asked(office), BOB)
     with pytest.raises(CryptoError, match="about another certificate"):
         read(asked(office), authority=root())
+    with pytest.raises(CryptoError, match="about another certificate"):
+        read(asked(office), of_the_same_key())
     with pytest.raises(CryptoError, match="about another certificate"):
         read(office.answer(both.public_bytes(Encoding.DER), None, "-ndays", "1"))
     with pytest.raises(CryptoError, match="does not know the certificate"):

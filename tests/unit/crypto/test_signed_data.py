@@ -5,7 +5,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
-from hashlib import sha256
+from hashlib import sha256, sha512
 from pathlib import Path
 
 import pytest
@@ -152,10 +152,10 @@ def test_weak_digests_of_openssl(people: dict[str, Person], options: tuple[str, 
 def test_pss_with_another_mask_is_refused(people: dict[str, Person]) -> None:
     """The mask's digest must be the signature's: SHA-1, the default, is not taken even for the mask."""
     person = people["rsa"]
-    pss = ("-keyopt", "rsa_padding_mode:pss", "-keyopt", "rsa_mgf1_md:sha1")
-    made = openssl("-md", "sha256", "-signer", person.pem, "-inkey", person.private, *pss)
-
-    assert "SHA-1" in refused(made)
+    for mask, reason in (("sha1", "SHA-1"), ("sha512", "the signature names two digests")):
+        pss = ("-keyopt", "rsa_padding_mode:pss", "-keyopt", f"rsa_mgf1_md:{mask}")
+        made = openssl("-md", "sha256", "-signer", person.pem, "-inkey", person.private, *pss)
+        assert reason in refused(made)
 
 
 @pytest.mark.real
@@ -267,6 +267,7 @@ def signer_info(
     algorithm: bytes | None = None,
     identifier: bytes | None = None,
     signed: bytes | None = None,
+    hashed: hashes.HashAlgorithm | None = None,
 ) -> bytes:
     """Write a SignerInfo of one's own; what is signed are the attributes as a SET OF, or something else."""
     attributes = (content_type(), message_digest()) if attributes is None else attributes
@@ -279,7 +280,7 @@ def signer_info(
         der.sequence(der.oid(digest)),
         der.explicit(0, b"".join(attributes)) if attributes else b"",
         algorithm or der.sequence(der.oid(name)),
-        der.octets(person.raw_sign(message)),
+        der.octets(person.raw_sign(message, hashed)),
     )
 
 
@@ -383,6 +384,32 @@ def test_attributes_taken_for_content(ann: Person) -> None:
     info = signer_info(ann, (), signed=attributes)
 
     assert refused(message(info, certificates=[ann.der]), attributes) == "what is signed is no mail"
+    inside = message(info, content=attributes, certificates=[ann.der])
+    assert refused(inside, None) == "what is signed is no mail"
+    whole, pieces = der.octets(attributes), der.octets(b"") + der.octets(attributes)
+    parted = der.element(0x24, pieces)
+    longer = len(parted) - len(whole)
+    data = inside.replace(der.explicit(0, whole), der.explicit(0, parted))
+    assert longer == len(data) - len(inside)
+    assert refused(_mended(data), None) == "what is signed is no mail"
+
+
+def _mended(data: bytes) -> bytes:
+    """Write the lengths around changed content as indefinite ones."""
+    kind = der.oid("1.2.840.113549.1.7.2")
+    start = data.index(kind) + len(kind)
+    signed = data.index(der.integer(1), start)
+    return b"\x30\x80" + kind + b"\xa0\x80\x30\x80" + _info(data[signed:]) + b"\0\0" * 3
+
+
+def _info(parts: bytes) -> bytes:
+    """Write the SEQUENCE of the content with an indefinite length."""
+    info = parts.index(b"\x30", parts.index(der.oid(SHA256)))
+    start = parts.index(der.oid("1.2.840.113549.1.7.1"), info)
+    explicit = start + len(der.oid("1.2.840.113549.1.7.1"))
+    size = parts[explicit + 1] + 2
+    assert parts[explicit] == 0xA0
+    return parts[:info] + b"\x30\x80" + parts[start : explicit + size] + b"\0\0" + parts[explicit + size :]
 
 
 def test_one_bad_signer_among_good_ones(people: dict[str, Person]) -> None:
@@ -399,8 +426,12 @@ def test_digests_must_agree(people: dict[str, Person]) -> None:
     """The signature's algorithm and the digest of its SignerInfo name the same one."""
     ann, bob = people["p256"], people["rsa"]
     for person in (ann, bob):
-        info = signer_info(person, digest=SHA512)
-        assert refused(message(info, certificates=[person.der])), person
+        digest = attribute("1.2.840.113549.1.9.4", der.octets(sha512(CONTENT).digest()))
+        attributes = (content_type(), digest)
+        info = signer_info(person, attributes, digest=SHA512)
+        other = signer_info(person, attributes, digest=SHA512, hashed=hashes.SHA512())
+        for one in (info, other):
+            assert refused(message(one, certificates=[person.der])) == "the signature names two digests"
     only_named = signer_info(bob, algorithm=der.sequence(der.oid(RSA)))
     assert verified(message(only_named, certificates=[bob.der]))
 
@@ -451,6 +482,15 @@ def test_numbers_are_bounded(ann: Person) -> None:
     assert "more signers" in refused(message(*[info] * 9, certificates=[ann.der]))
     assert "more signers or certificates" in refused(message(info, certificates=[ann.der] * 33))
     assert "more attributes" in refused(message(signer_info(ann, many), certificates=[ann.der]))
+
+
+def test_large_certificates_are_passed_over(ann: Person) -> None:
+    """What no honest certificate needs is not read, and so not remembered; the others beside it count."""
+    large = der.sequence(der.octets(bytes(40_000)))
+    data = message(signer_info(ann), certificates=[large, ann.der])
+
+    assert signed_data.read(data).certificates == (ann.der,)
+    assert verified(data)[0].beside == ()
 
 
 def cuts(data: bytes) -> Iterator[bytes]:

@@ -158,3 +158,25 @@ def test_who_is_behind_an_alias_stays_not_in_place() -> None:
 
     assert copies(behind) == [(T.PASS, "b")]
     assert copies(judgement("c@x.test", T.PASS), behind) == [("!pass", "c"), (T.PASS, "b")]
+
+
+def test_signing_and_floors_part_recipients() -> None:
+    """One whose copy is signed and one whose is not share none; nor do those with different weakest ciphers."""
+    people = (
+        judgement("a@x.test", T.SMIME, "A", signed="smime"),
+        judgement("b@x.test", T.SMIME, "B"),
+        judgement("c@x.test", T.SMIME, "C", signed="smime", floor="aes256-gcm"),
+        judgement("d@x.test", T.SMIME, "D", signed="smime"),
+        judgement("e@x.test", T.TLS, floor="aes256-gcm"),
+        judgement("f@x.test", T.TLS),
+    )
+    found = plan(*people, to=b"a@x.test, b@x.test, c@x.test, d@x.test, e@x.test, f@x.test")
+
+    assert [
+        ("".join(one.address.local for one in copy.recipients), copy.signed, copy.floor) for copy in found
+    ] == [
+        ("ad", "smime", ""),
+        ("b", "", ""),
+        ("c", "smime", "aes256-gcm"),
+        ("ef", "", "aes256-gcm"),
+    ]

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from tests.fakes import FakeExchanges, World, opened
 from tests.gateways import OUTSIDE, gateway_over, message, processed
 
+from gatepost.crypto import packets
 from gatepost.decision.demand import Treatment
 from gatepost.decision.reader import read_rules
 from gatepost.errors import StorageError
@@ -182,3 +183,14 @@ class TestAddressees:
         assert known(b"<Anna@hosp.test>") is True
         assert known(b"<sales@hosp.test>") is True
         assert known(b"<carol@hosp.test>") is False
+
+    def test_changed_content(self, world: World, armor: bytes) -> None:
+        """With its content changed, which CBC lets happen, a known message came in for nobody."""
+        exchanges = Exchanges(FakeExchanges(world))
+        fields = (Field(b"From", b" kim@partner.test"),)
+        anna = Recipient(address.parse(b"<anna@hosp.test>"))
+        exchanges.is_replayed(MemoryBody(armor), fields, (anna,))
+        binary = packets.dearmor(armor) or b""
+        changed = binary[:-1] + bytes([binary[-1] ^ 1])
+
+        assert exchanges.was_for(MemoryBody(changed), fields, anna.address) is False

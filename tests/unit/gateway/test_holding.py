@@ -75,7 +75,7 @@ def judged(direction: Direction) -> list[Judgement]:
 
 def holding(directory: Path, rows: Rows) -> Holding:
     quarantine = Quarantine(
-        store=rows, blobs=DirectoryBlobs(directory), public=seal.new_pair()[1], keep=timedelta(days=7)
+        store=rows, blobs=DirectoryBlobs(directory), public=lambda: seal.new_pair()[1], keep=timedelta(days=7)
     )
     notices = Notices(log=Log(), admin=parse(b"<admin@hosp.test>"), hostname="gw.hosp.test")
     return Holding(quarantine=quarantine, notices=notices)

@@ -7,7 +7,7 @@ from email import message_from_bytes, policy
 
 import pytest
 
-from gatepost.gateway import notices
+from gatepost.gateway import notice_text
 from gatepost.gateway.notices import Notice, Notices, is_automatic
 from gatepost.message.address import NULL_SENDER, Address, parse
 from gatepost.message.body import MemoryBody
@@ -186,5 +186,5 @@ def test_a_reason_stands_whole_and_a_cut_is_seen() -> None:
     """Whoever is told why a copy is held reads every rung; only what is absurdly long is cut, visibly."""
     reason = "; ".join(f"rung {number}: no key" for number in range(20))
 
-    assert reason == notices._one_line(reason, notices._MAX_REASON)
-    assert notices._one_line("x" * 300) == "x" * 199 + "…"
+    assert reason == notice_text.one_line(reason, notice_text.MAX_REASON)
+    assert notice_text.one_line("x" * 300) == "x" * 199 + "…"

@@ -121,7 +121,7 @@ class Place:
         self.rows = Rows()
         self.out = Out(**treatments)
         self.quarantine = Quarantine(
-            store=self.rows, blobs=DirectoryBlobs(directory), public=worker.public, keep=timedelta(days=7)
+            store=self.rows, blobs=DirectoryBlobs(directory), public=lambda: worker.public, keep=timedelta(days=7)
         )
         self.journal = Journal(FakeJournal(World()), holder="release")
         self.release = Release(

@@ -303,7 +303,15 @@ class TestWhoSigned:
             fields = tuple(Field(b"From", one.encode()) for one in (first, second) if one)
             rest = tuple(one for one in transaction.fields if one.key != b"from")
             copy = got(world, replace(transaction, fields=(*fields, *rest)))
-            assert wrong(copy), (first, second)
+            assert wrong(copy) == "the message has no author that can be told for certain", (first, second)
+
+    def test_several_signers(self, world: Mail, people: dict[str, Person]) -> None:
+        """All who signed must be the author: somebody else beside spoils it, in whatever order."""
+        ann, eve = people["ann"], people["eve"]
+        pin(world, ANN, ann.der)
+        for one, other in ((ann, eve), (eve, ann)):
+            made = encoded(one.cms(TEXT, other))
+            assert wrong(got(world, incoming(multipart(TEXT, made, b"application/pkcs7-signature"))))
 
     def test_a_sender_field(self, world: Mail, people: dict[str, Person]) -> None:
         """From counts; the key of who stands in Sender proves nothing, and the author's needs no Sender."""
@@ -397,6 +405,22 @@ class TestWhatWasSigned:
         assert "signed=pass" in copy.result
         assert "body.smime-part=1" in copy.methods
         assert not copy.changed
+
+    @pytest.mark.parametrize("encoding", ["base64", "binary", "quoted-printable"])
+    def test_however_it_is_encoded(self, world: Mail, ann: Person, encoding: str) -> None:
+        """An opaque message is known by its first octets in every transfer encoding."""
+        pin(world, ANN, ann.der)
+        data = ann.cms(TEXT, opaque=True)
+        body = {
+            "base64": b" \r\n\r\n" + encoded(data),
+            "binary": data,
+            "quoted-printable": b"".join(b"=%02X" % octet for octet in data),
+        }[encoding]
+        fields = (
+            Field(b"Content-Type", b" application/x-pkcs7-mime"),
+            Field(b"Content-Transfer-Encoding", f" {encoding}".encode()),
+        )
+        assert "signed=pass" in got(world, incoming((fields, body))).result
 
     def test_other_protocols_are_no_signature(self, world: Mail, ann: Person) -> None:
         """What is no signature known here, and a signed part deeper inside, is none."""
@@ -646,6 +670,33 @@ class TestWarning:
 
         assert copy.subject == "[unverified] x"
 
+    @pytest.mark.parametrize(
+        ("to", "subject", "expected"),
+        [
+            ("bob@plain.test", "Re: [unverified] hello", " Re: hello"),
+            ("bob@partner.test", "Re: [unverified] hello *secure*", " Re: hello [-Encrypted-]"),
+            ("bob@partner.test", "*secure* Re: [unverified] hello", " [-Encrypted-] Re: hello"),
+            (CAROL, "Re: [unverified] hello", " Re: [unverified] hello"),
+            ("bob@plain.test", "Re: hello", " Re: hello"),
+        ],
+    )
+    def test_it_goes_with_what_insiders_send(self, world: Mail, to: str, subject: str, expected: str) -> None:
+        """No outsider reads the word in an answer, whatever becomes of its tag; insiders keep it."""
+        world.key("partner.test")
+        transaction = message(to, subject=subject)
+        verdict = processed(gateway_over(world), transaction)
+        assert isinstance(verdict, Accept)
+
+        edited = named(apply(transaction.fields, verdict.form.edits), b"subject")
+        assert [one.value.decode() for one in edited] == [expected]
+
+    def test_it_stays_in_transit(self, world: Mail) -> None:
+        """What only passes through keeps its Subject."""
+        transaction = incoming(entity(TEXT), "bob@plain.test", subject="Re: [unverified] hello")
+        verdict = processed(gateway_over(world), transaction)
+        assert isinstance(verdict, Accept)
+        assert not [one for one in verdict.form.edits if one.name == b"Subject"]
+
     def test_clear_mail_has_none(self, world: Mail, ann: Person) -> None:
         """Clear mail is not warned of, whoever signed it; a word that somebody else put there stays."""
         assert got(world, incoming(signed(ann), subject="hello")).subject == "hello"
@@ -653,6 +704,16 @@ class TestWarning:
 
 
 ARMOR = b"-----BEGIN PGP MESSAGE-----\r\n\r\nhQEM\r\n-----END PGP MESSAGE-----\r\n"
+
+
+class TestRecord:
+    def test_what_was_found_is_recorded(self, world: Mail, ann: Person) -> None:
+        """The event of each recipient tells what was found, where there was anything to find."""
+        pin(world, ANN, ann.der)
+        copy = got(world, incoming(signed(ann)))
+        got(world, incoming(entity(TEXT)))
+
+        assert [one.detail.get("result") for one in world.events] == [copy.result.partition("; ")[2], None]
 
 
 class TestNested:

@@ -2,6 +2,7 @@
 
 import base64
 import email
+from dataclasses import replace
 
 import pytest
 from tests.fakes import World
@@ -138,16 +139,15 @@ def test_somebody_elses_key(world: World) -> None:
     fields = message(BOB).fields[1:]
 
     for sender, signed in (("boss@hosp.test", "openpgp"), (ALICE, "")):
-        transaction = message(BOB, sender=sender)
-        transaction = type(transaction)(
-            transaction.client,
-            transaction.sender,
-            (),
-            transaction.recipients,
-            (Field(b"From", b" The Boss <boss@hosp.test>"), *fields),
-            transaction.body,
-        )
+        fields_of_boss = (Field(b"From", b" The Boss <boss@hosp.test>"), *fields)
+        transaction = replace(message(BOB, sender=sender), fields=fields_of_boss)
         assert _plan(world, transaction).copies[0].signed == signed
+
+
+def test_a_key_that_is_not_ours(world: World) -> None:
+    """A partner's key under one of our addresses, as another site may have it, signs nothing."""
+    world.key("alice@hosp.test")
+    assert "signed with key of hosp.test" in _reasons(_plan(world, message(BOB)))
 
 
 def test_without_keys_nobody_is_asked() -> None:
@@ -228,6 +228,15 @@ def test_the_key_comes_along(world: World, when: str) -> None:
     (value,) = _autocrypt(world, message(BOB), when=when)
 
     assert value.startswith(b" addr=alice@hosp.test; prefer-encrypt=mutual;\n keydata=\n ")
+    assert base64.b64decode(value.partition(b"keydata=")[2]) == b"minimal hosp.test|"
+
+
+def test_a_colleagues_key_does_not_come_along(world: World) -> None:
+    """Who writes a colleague's name into From gets not that colleague's key, but the domain's."""
+    world.key("boss@hosp.test", own=True)
+    boss = replace(message(BOB), fields=(Field(b"From", b" boss@hosp.test"), *message(BOB).fields[1:]))
+    (value,) = _autocrypt(world, boss)
+
     assert base64.b64decode(value.partition(b"keydata=")[2]) == b"minimal hosp.test|"
 
 

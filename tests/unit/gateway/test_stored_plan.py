@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -25,6 +26,20 @@ PLAN = Plan(Answer.DISCARD, JUDGEMENTS, (copy_of(JUDGEMENTS, in_place=False),))
 def test_a_plan_comes_back() -> None:
     """What was written is read."""
     assert from_text(to_text(PLAN)) == PLAN
+
+
+def test_how_a_copy_is_signed_comes_back() -> None:
+    """Signing and the weakest cipher are stored; a plan of before they were is one without them."""
+    signed = replace(JUDGEMENTS[0], treatment=Treatment.SMIME, signed="smime", floor="aes256-gcm")
+    plan = Plan(Answer.DISCARD, (signed,), (copy_of((signed,), in_place=False),))
+    text = to_text(plan)
+    assert from_text(text) == plan
+    assert plan.copies[0].signed == "smime"
+
+    older = json.loads(text)
+    for name in ("signed", "floor"):
+        del older["judgements"][0][name]
+    assert from_text(json.dumps(older)).judgements == (replace(signed, signed="", floor=""),)
 
 
 @pytest.mark.parametrize(

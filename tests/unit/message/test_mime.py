@@ -1,5 +1,7 @@
 """The outermost MIME entity, taken apart by bytes."""
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -105,3 +107,26 @@ def test_an_entity_is_header_and_body(data: bytes, names: list[bytes], body: byt
 def test_a_malformed_header_is_none(data: bytes) -> None:
     """Anything but fields up to an empty line is no entity."""
     assert mime.split_entity(data) is None
+
+
+@given(
+    st.lists(st.sampled_from([b"--b", b"--", b"\r\n", b"\n", b"x", b" ", b"\t", b"b", b"-", b"\r"]), max_size=24)
+)
+def test_lines_that_part(pieces: list[bytes]) -> None:
+    """A body is parted at the lines that RFC 2046 section 5.1.1 names, and nowhere else."""
+    body = b"".join(pieces)
+    line = re.compile(rb"(?:\A|\r\n)--b(--)?[ \t]*(?:\r\n|\Z)")
+    first = line.search(body)
+    found = mime.split(body, b"b", 100)
+    if first is None or first[1]:
+        assert found is None
+        return
+    assert found is not None
+    parts, start = [], first.end()
+    while (mark := line.search(body, start - 2)) is not None:
+        parts.append(body[start : max(start, mark.start())])
+        start = mark.end()
+        if mark[1]:
+            assert found == mime.Multipart(body[: first.start()], tuple(parts), body[start:])
+            return
+    assert found == mime.Multipart(body[: first.start()], (*parts, body[start:]), b"")

@@ -14,14 +14,22 @@ def _encoded(data: bytes, piece: int = 7) -> bytes:
     return b"".join(quoted_printable.encoded(pieces))
 
 
-@given(st.binary(max_size=600) | st.text(alphabet=" =.From\r\nx\té", max_size=600).map(str.encode))
-@example(b"=" * 200)
-@example(b"x" * 75 + b"\xff")
-@example(b"x" * 72 + b"From y" + b"x" * 90)
-@example(b"." * 200)
-def test_every_octet_comes_back(data: bytes) -> None:
+@given(
+    st.binary(max_size=600) | st.text(alphabet=" =.From\r\nx\té", max_size=600).map(str.encode),
+    st.integers(1, 700),
+)
+@example(b"=" * 200, 7)
+@example(b"x \r\n\xff\t\r\n" * 9, 700)
+@example(b"one\rtwo\r\n", 700)
+@example(b"x\r\nFrom y\r\n.z\r\n", 700)
+@example(b"x" * 80 + b"From y\r\n", 700)
+@example((b"x" * 75 + b".") * 3 + b"\r\n", 700)
+@example(b"x" * 75 + b"\xff", 7)
+@example(b"x" * 72 + b"From y" + b"x" * 90, 7)
+@example(b"." * 200, 7)
+def test_every_octet_comes_back(data: bytes, piece: int) -> None:
     """Any octets are decoded to themselves, in lines that RFC 2045 section 6.7 allows and nobody touches."""
-    text = _encoded(data)
+    text = _encoded(data, piece)
 
     assert quopri.decodestring(text.replace(b"\r\n", b"\n")) == data.replace(b"\r\n", b"\n")
     for line in text.split(b"\r\n"):

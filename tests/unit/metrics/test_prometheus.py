@@ -76,6 +76,13 @@ class TestCounting:
         assert 'gatepost_message_seconds_bucket{le="0.0025"} 0.0' in text
         assert 'gatepost_message_seconds_bucket{le="0.005"} 1.0' in text
 
+    def test_what_came_in_is_counted(self) -> None:
+        """Recipients are counted by whether their mail was decrypted, and how its signature is."""
+        metrics = PrometheusMetrics()
+        metrics.arrived("smime", "pass", 2)
+
+        assert 'gatepost_arrivals_total{decrypted="smime",signed="pass"} 2.0' in text_of(metrics)
+
     def test_no_content_in_labels(self) -> None:
         """Neither addresses nor rules nor reasons reach a label: they may quote a message."""
         metrics = PrometheusMetrics()

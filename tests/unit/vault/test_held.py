@@ -79,7 +79,7 @@ class Place:
         self.quarantine = Quarantine(
             store=self.rows,
             blobs=DirectoryBlobs(directory),
-            public=public,
+            public=lambda: public,
             keep=timedelta(days=7),
             clock=lambda: self.now,
         )

@@ -7,9 +7,9 @@ import pytest
 from lab.wait import until
 
 from gatepost.errors import GatepostError, LogError, StorageError
-from gatepost.workers import deferrals, following
-from gatepost.workers.deferrals import Deferrals
+from gatepost.workers import following
 from gatepost.workers.following import follow
+from gatepost.workers.turns import Turns
 
 
 @dataclass
@@ -52,8 +52,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, object]]:
         def warning(self, event: str, **names: object) -> None:
             told.append((event, names["cause"]))
 
-    for module in (following, deferrals):
-        monkeypatch.setattr(module, "logger", Logger())
+    monkeypatch.setattr(following, "logger", Logger())
     return told
 
 
@@ -91,8 +90,9 @@ def test_a_database_that_is_down(told: list[tuple[str, object]]) -> None:
     assert told == [("the mail server's log cannot be read", "x"), waits, waits]
 
 
-def test_deferrals_go_on(told: list[tuple[str, object]]) -> None:
-    """Whatever a look for waiting mail raises, the next one comes; a fault that stays is told once."""
+def test_turns_go_on() -> None:
+    """Whatever one turn raises, the next one comes; a fault that stays is told once."""
+    told: list[str] = []
     calls = []
 
     def tell() -> int:
@@ -101,7 +101,16 @@ def test_deferrals_go_on(told: list[tuple[str, object]]) -> None:
             raise StorageError("down")
         return 0
 
-    turning = Deferrals(tell, seconds=0.001)
+    turning = Turns(tell, told.append, 0.001)
     until(lambda: len(calls) > 3, 30, "it is called again and again")
     turning.close()
-    assert told == [("senders of deferred mail wait to be told", "down")]
+    assert told == ["down"]
+
+
+def test_the_first_turn_may_come_sooner() -> None:
+    """A service that is started anew every few hours still has its turn."""
+    calls: list[int] = []
+    turning = Turns(lambda: calls.append(1), print, 3600.0, first=0.001)
+    until(lambda: calls, 30, "it is called")
+    turning.close()
+    assert calls == [1]

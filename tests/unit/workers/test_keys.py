@@ -17,6 +17,7 @@ import pytest
 from lab.wait import until
 
 from gatepost.crypto import seal
+from gatepost.crypto.halves import Halves, Unsealer
 from gatepost.crypto.openpgp import Decrypted, Verification, private_context
 from gatepost.crypto.own_signature import Signature
 from gatepost.crypto.proof import Prover
@@ -110,6 +111,7 @@ class Worker:
     """A key worker in a thread."""
 
     def __init__(self, path: Path, callers: Callers | None = None) -> None:
+        self.halves = Halves(KEYS_PRIVATE)
         self.keys = FakeKeys()
         self.decryptor = FakeDecryptor()
         self.smime = FakeDecryptor(b"0")
@@ -120,8 +122,9 @@ class Worker:
             openpgp=self.decryptor,
             smime=self.smime,
             signers={"openpgp": self.signer, "smime": self.signer},
-            keys_private=KEYS_PRIVATE,
-            vault_private=VAULT_PRIVATE,
+            keys=Unsealer(lambda: self.halves),
+            vault=Unsealer(lambda: Halves(VAULT_PRIVATE)),
+            prover=Prover(KEYS_PRIVATE),
         )
         self.server = KeyServer(path, holder, callers or Callers())
         self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.01})
@@ -175,6 +178,14 @@ def test_a_key_opens_for_its_own_address_or_domain_only(
     opened = client.open(MemoryBody(ciphertext), parse(recipient.encode()), "bob@other.test")
 
     assert (opened.plaintext.read() if opened else None) == plaintext
+
+
+@pytest.mark.parametrize(("ciphertext", "opens"), [(b"annas:hello", True), (b"domain:hello", False)])
+def test_without_the_domains_keys(client: KeyClient, ciphertext: bytes, opens: bool) -> None:
+    """Asked for a recipient's own keys alone, the worker uses no key of the domain."""
+    found = client.open(MemoryBody(ciphertext), ANNA, "", domain_keys=False)
+
+    assert (found is not None) is opens
 
 
 @pytest.mark.parametrize(
@@ -319,12 +330,35 @@ def test_a_data_key_is_released_for_its_own_copy_only(client: KeyClient) -> None
         client.release(uuid4(), wrapped)
 
 
+def test_a_rotated_secret_is_read_anew(client: KeyClient, worker: Worker) -> None:
+    """What is sealed to a new secret opens as soon as the worker can read that, and what is sealed to the old."""
+    new, public = seal.new_pair()
+    own = (
+        _key("anna@hosp.test", "openpgp"),
+        _key("hosp.test", "openpgp"),
+    )
+    sealed = tuple(
+        (key, seal.wrap(half, name, private_context(key.fingerprint)))
+        for key, half, name in zip(own, (public, KEYS_PUBLIC), (b"annas", b"domain"), strict=True)
+    )
+    worker.keys.sealed = lambda _address, _kind: sealed  # type: ignore[method-assign]
+    with pytest.raises(WorkerError, match=r"does not open.*rotated, restart"):
+        client.open(MemoryBody(b"annas:x"), ANNA, "")
+
+    worker.halves = Halves(new, (KEYS_PRIVATE,))
+
+    for text in (b"annas:x", b"domain:x"):
+        assert client.open(MemoryBody(text), ANNA, "") is not None
+    assert client.open(MemoryBody(b"nobodys:x"), ANNA, "") is None
+
+
 def test_a_private_key_sealed_for_another_fingerprint_does_not_open(client: KeyClient, worker: Worker) -> None:
-    """A row whose private half was swapped by hand opens nothing."""
+    """A row whose private half was swapped by hand opens nothing; the mail waits."""
     swapped = seal.wrap(KEYS_PUBLIC, b"annas", private_context("OTHER"))
     worker.keys.sealed = lambda _address, kind: ((_key("hosp.test", kind), swapped),)  # type: ignore[method-assign]
 
-    assert client.open(MemoryBody(b"annas:x"), ANNA, "") is None
+    with pytest.raises(WorkerError, match="does not open"):
+        client.open(MemoryBody(b"annas:x"), ANNA, "")
 
 
 def test_no_worker_is_temporary(path: Path) -> None:
