@@ -46,9 +46,12 @@ def readers(shared_town: Town) -> Iterator[Readers]:
         shared_town.postfix.route(DOMAIN, shared_town.outside.port)
         shared_town.site.gatepost("key", "import", smime.certificate(SAM, "rsa"))
         gpgsm.take(smime, SAM)
+        smime.certificate(SUE, "rsa")
+        shared_town.site.gatepost("key", "import", "--private", smime.private(SUE))
+        gpgsm.know(smime, SUE)
         yield Readers(shared_town, MailClient(folder / "client", shared_town.gpg.folder))
         for row in shared_town.site.json("key", "list")["keys"]:
-            if row["owner"] == SAM:
+            if row["owner"] in {SAM, SUE}:
                 shared_town.site.gatepost("key", "remove", row["fingerprint"])
 
 
