@@ -26,7 +26,7 @@ def stripped() -> Iterator[Mail]:
     ):
         case = Case.of("mdc-stripped", name)
         message = _message(case, name)
-        yield case.mail(about, case.letter(forms.pgp_encrypted(message.armor())), _left(case, message))
+        yield case.mail(about, case.letter(forms.pgp_encrypted(message.armor())), _left(case))
     case = Case.of("mdc-stripped", "in-base64")
     message = _message(case, "downgraded")
     control = forms.parts(
@@ -34,7 +34,7 @@ def stripped() -> Iterator[Mail]:
         b"Content-Type: application/pgp-encrypted\r\n\r\nVersion: 1\r\n",
         forms.in_base64("application/octet-stream", message.octets()),
     )
-    yield case.mail("downgraded, in binary and base64", case.letter(control), _left(case, message))
+    yield case.mail("downgraded, in binary and base64", case.letter(control), _left(case))
     case = Case.of("mdc-stripped", "two-packets")
     message = _message(case, "")
     stripped_one = replace(message, content=message.content[:-_CODE], tag=openpgp.SED)
@@ -80,7 +80,5 @@ def _xor(one: bytes, other: bytes) -> bytes:
     return bytes(a ^ b for a, b in zip(one, other, strict=True))
 
 
-def _left(case: Case, message: openpgp.Encrypted) -> Gets:
-    # what nothing protects does not count as encrypted
-    flags = ("undecryptable",) if message.tag == openpgp.SEIPD else ()
-    return Gets(flags=flags, as_it_came=True, hidden=(case.secret,))
+def _left(case: Case) -> Gets:
+    return Gets(flags=("undecryptable",), as_it_came=True, hidden=(case.secret,))
