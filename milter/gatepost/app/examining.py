@@ -52,7 +52,7 @@ def examine(settings: Settings) -> list[Finding]:
         *log_checks(directory, settings.postfix.log),
         *_following_checks(settings),
         *alias_checks(directory, settings.gateway.aliases, settings.gateway.internal_domains),
-        *doctor.host_checks(settings.openpgp.gpg, settings.gateway.max_sessions),
+        *doctor.host_checks(settings.openpgp.gpg),
     ]
 
 
