@@ -56,7 +56,7 @@ class Script:
                 sys.exit(0)
             case "slow":
                 (self._folder / "slow").touch()
-                time.sleep(7)  # libmilter itself takes 5 s to see a SIGTERM
+                time.sleep(2)
             case "waits":
                 for _ in range(12):
                     time.sleep(0.5)

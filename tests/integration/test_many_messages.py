@@ -104,7 +104,7 @@ def test_memory_descriptors_and_threads(
         samples = []
         for number in range(1, _STEPS + 1):
             _step(built, _MESSAGES // _STEPS)
-            time.sleep(3)  # libmilter's threads and the pools come to rest
+            time.sleep(3)  # threads and pools come to rest
             samples.append(Usage.of(pid))
             line = f"{number * _MESSAGES // _STEPS} messages, {time.monotonic() - began:.0f} s: {samples[-1]}"
             counted(f"one milter: {line}")

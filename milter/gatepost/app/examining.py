@@ -63,7 +63,7 @@ def examine(settings: Settings) -> list[Finding]:
         *_following_checks(settings),
         *alias_checks(directory, settings.gateway.aliases, settings.gateway.internal_domains),
         *service_address_checks(directory, settings.gateway.aliases, settings.decrypt_addresses),
-        *doctor.host_checks(settings.openpgp.gpg, settings.gateway.max_sessions),
+        *doctor.host_checks(settings.openpgp.gpg),
     ]
 
 

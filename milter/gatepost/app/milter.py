@@ -63,7 +63,7 @@ def serve_milter(settings: Settings, ready: Callable[[], None]) -> None:
     for turn in turns:
         turn.close()
     gateway.close()
-    # libmilter's threads may still be waiting for idle mail servers: the interpreter must not tidy up under them.
+    # Conversations may still be waiting for idle mail servers: the interpreter must not tidy up under them.
     os._exit(1 if cut_off else 0)
 
 

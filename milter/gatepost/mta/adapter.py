@@ -1,12 +1,12 @@
 """
-The milter protocol, spoken by libmilter through pymilter: the only module that imports Milter.
+The milter's callbacks, in pymilter's terms: the only module that imports Milter. `conversation` calls them.
 
 Callbacks note what they are given and answer only where an answer is needed. Everything is decided and built
 at the end of the message; then the edits go out in one run, header and envelope first, the body last and
 contiguous, because Postfix takes no other request between two pieces of a body. Whatever is raised becomes a
 tempfail. A session is a connection; a Receiving is one message on it.
 
-Sources: libmilter API; Postfix MILTER_README; milter8.c.
+Sources: libmilter's API; Postfix MILTER_README; milter8.c.
 """
 
 import signal
@@ -18,7 +18,7 @@ from typing import Protocol
 
 import Milter
 
-from gatepost.errors import AddressError, ConfigError, cause
+from gatepost.errors import AddressError, cause
 from gatepost.gateway.budget import Budget
 from gatepost.gateway.metrics import Metrics, word_of
 from gatepost.gateway.survey import Survey
@@ -28,7 +28,7 @@ from gatepost.message import address
 from gatepost.message.address import Address
 from gatepost.message.transaction import Came, Client, Recipient, Transaction
 from gatepost.mta import edits
-from gatepost.mta.probe import answers
+from gatepost.mta.listener import Listener
 from gatepost.mta.receiving import Receiving
 from gatepost.mta.sessions import Sessions
 
@@ -40,10 +40,7 @@ _SILENT = Milter.P_NR_CONN | Milter.P_NR_MAIL | Milter.P_NR_HDR | Milter.P_NR_EO
 _NEEDED = Milter.P_HDR_LEADSPC
 _WANTED = _UNUSED | _SILENT | _NEEDED | Milter.P_SKIP
 
-_WAKE_SECONDS = 0.25
-_WAKE_AT_ONCE = 4
-_KNOCK_SECONDS = 0.05
-_LAST_REPLY_SECONDS = 0.5  # in which libmilter writes the last verdicts
+_LAST_REPLY_SECONDS = 0.5  # in which the last verdicts are written
 _REPLY_LINES = 32  # what smfi_setmlreply takes
 _REPLY_LENGTH = 480
 
@@ -199,7 +196,7 @@ class Session(Milter.Base):  # type: ignore[misc] # pymilter has no types
         return _CONTINUE
 
     def _silence(self, step: int) -> int:
-        # libmilter writes an error into the system's log for each answer that it was told not to expect.
+        # An answer that the mail server does not await would be taken for that to the next step.
         return _NOREPLY if self._protocol & step else _CONTINUE
 
     def _current(self) -> Receiving:
@@ -303,72 +300,26 @@ def serve(
     """
     Serve the milter socket (`unix:/path` or `inet:port@host`) until SIGTERM; give how many messages were cut off.
 
-    libmilter would take SIGTERM itself, notice it seconds later, and return while messages are still being
-    processed. So it runs in a thread of its own: the main thread gets the signal, closes the socket at once, and
-    waits for those messages. Raises ConfigError where it cannot listen.
+    Each connection has a thread of its own. The main thread gets the signal, closes the socket at once, and waits
+    for the messages under way. Raises ConfigError where it cannot listen.
     """
-    Milter.factory = lambda: Session(
-        mail=mail, sessions=sessions, metrics=metrics, spool_directory=spool_directory, max_seconds=max_seconds
-    )
-    Milter.set_flags(_ACTIONS)
-    Milter.set_exception_policy(Milter.TEMPFAIL)
-    threading.Thread(target=_announce, args=(socket, ready), daemon=True).start()
-    threading.Thread(target=_wake, args=(socket, sessions), daemon=True).start()
+
+    def session() -> Session:
+        return Session(
+            mail=mail, sessions=sessions, metrics=metrics, spool_directory=spool_directory, max_seconds=max_seconds
+        )
+
+    listener = Listener(socket)
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda *_: ended.set())
-    failures: list[Exception] = []
-    threading.Thread(target=_listen, args=(socket, ended, failures), daemon=True).start()
+    threading.Thread(target=listener.serve, args=(session,), daemon=True).start()
+    ready()
     ended.wait()
-    if failures:
-        raise ConfigError(f"gateway.socket: the milter cannot listen at {socket}: {failures[0]}")
     stopping()
-    _close(socket)
+    listener.close()
     was_busy = sessions.busy
     left = sessions.drain(drain_seconds)
     if was_busy:
         time.sleep(_LAST_REPLY_SECONDS)
     return left
-
-
-def _close(socket: str) -> None:
-    """Take no more sessions. libmilter would see that 5 s later, or when the next one comes: so one comes."""
-    closed = threading.Event()
-
-    def knock() -> None:
-        while not closed.wait(_KNOCK_SECONDS):
-            answers(socket)
-
-    threading.Thread(target=knock, daemon=True).start()
-    Milter.stop()
-    closed.set()
-
-
-def _listen(socket: str, ended: threading.Event, failures: list[Exception]) -> None:
-    """Run libmilter until it is stopped."""
-    try:
-        Milter.runmilter("gatepost", socket, timeout=0)
-    except Exception as error:  # noqa: BLE001 - the main thread tells it
-        failures.append(error)
-    ended.set()
-
-
-def _announce(socket: str, ready: Callable[[], None]) -> None:
-    """Tell that the milter is ready once its socket takes connections."""
-    while not answers(socket):
-        time.sleep(0.02)
-    ready()
-
-
-def _wake(socket: str, sessions: Sessions) -> None:
-    """
-    Have a session that libmilter left waiting served, while messages are being processed.
-
-    With its pool of workers (_FFR_WORKERS_POOL, as in Debian) several sessions may be promised to one idle worker.
-    The others then wait until a worker is free, which a slow listener can delay for long; or until any connection
-    comes, since that begins a new worker, who then looks for a session that waits.
-    """
-    while True:
-        time.sleep(_WAKE_SECONDS)
-        for _ in range(_WAKE_AT_ONCE if sessions.busy else 0):
-            answers(socket)

@@ -32,7 +32,6 @@ _OLDEST_FOR_REPORTS = (3, 10)
 _OLDEST_GPG = (2, 2, 8)  # refuses messages without integrity protection
 _OLDEST_PYMILTER = (1, 0, 5)
 _OLDEST_PYTHON = (3, 11)
-_SELECT_SESSIONS = 300  # of 1024 descriptors; a message under way needs a few more
 _LITTLE_SPACE = 1 << 30
 _TOO_LITTLE_SPACE = 100 << 20
 _PATIENCE = 5.0  # seconds
@@ -40,7 +39,7 @@ _MOST = 10_000  # octets of an answer
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
-def host_checks(gpg: str, max_sessions: int) -> Iterator[Finding]:
+def host_checks(gpg: str) -> Iterator[Finding]:
     """Check the versions of what Gatepost stands on. `gpg` is the program's name or path."""
     yield _version("Python", sys.version.split()[0], _OLDEST_PYTHON)
     try:
@@ -52,23 +51,6 @@ def host_checks(gpg: str, max_sessions: int) -> Iterator[Finding]:
         yield _version("pymilter", metadata.version("pymilter"), _OLDEST_PYMILTER)
     except metadata.PackageNotFoundError:
         yield fail("pymilter is not installed", "install it with Gatepost: pip install gatepost")
-    else:
-        yield _libmilter_check(max_sessions)
-
-
-def _libmilter_check(max_sessions: int) -> Finding:
-    from gatepost.mta import libmilter  # noqa: PLC0415 - it loads the library
-
-    try:
-        build = libmilter.build()
-    except (ConfigError, ImportError) as error:
-        return warn(f"how libmilter was built cannot be told: {error}", "look whether it waits by poll()")
-    if build.polls:
-        return ok(f"libmilter {build.file} waits by poll()")
-    what = f"libmilter {build.file} waits by select(), and bears about {_SELECT_SESSIONS} sessions"
-    if max_sessions <= _SELECT_SESSIONS:
-        return ok(what)
-    return fail(what, f"install a libmilter built with poll(), or set [gateway] max_sessions = {_SELECT_SESSIONS}")
 
 
 def _version(name: str, found: str, oldest: tuple[int, ...]) -> Finding:

@@ -48,7 +48,7 @@ def answers(tmp_path: Path, steps: int) -> list[int]:
 
 
 def test_no_answer_where_none_is_awaited(tmp_path: Path) -> None:
-    """A step whose answer the mail server does not await is not answered; libmilter logs an error for each."""
+    """A step whose answer the mail server does not await is not answered: it would stand for the next one's."""
     assert [Milter.NOREPLY] * 4 == answers(tmp_path, ALL_STEPS)
 
 

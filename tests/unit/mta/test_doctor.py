@@ -15,7 +15,7 @@ from cryptography import x509
 from lab.mail_authority import DAY, root
 
 from gatepost.errors import ConfigError
-from gatepost.mta import doctor, libmilter
+from gatepost.mta import doctor
 from gatepost.mta.finding import Finding, Status
 from gatepost.mta.postfix import postconf
 
@@ -31,8 +31,8 @@ def _one(findings: Iterable[Finding], word: str) -> Finding:
     return found
 
 
-def _host(word: str, gpg: str = "gpg", max_sessions: int = 200) -> Finding:
-    return _one(doctor.host_checks(gpg, max_sessions), word)
+def _host(word: str, gpg: str = "gpg") -> Finding:
+    return _one(doctor.host_checks(gpg), word)
 
 
 def _program(folder: Path, said: str) -> str:
@@ -88,37 +88,6 @@ def test_pymilter(monkeypatch: pytest.MonkeyPatch, version: str, status: Status)
     monkeypatch.setattr(metadata, "version", lambda _: version)
 
     assert _host("pymilter").status is status
-
-
-@pytest.mark.real
-@pytest.mark.parametrize(
-    ("polls", "sessions", "status"), [(True, 1000, Status.OK), (False, 1000, Status.FAIL), (False, 300, Status.OK)]
-)
-def test_libmilter(monkeypatch: pytest.MonkeyPatch, *, polls: bool, sessions: int, status: Status) -> None:
-    """A build that waits by select() bears few sessions: fewer must be allowed."""
-    monkeypatch.setattr(libmilter, "build", lambda: libmilter.Build(Path("/lib/libmilter.so"), polls))
-
-    found = _host("libmilter", max_sessions=sessions)
-
-    assert found.status is status
-    assert status is Status.OK or found.remedy.endswith("[gateway] max_sessions = 300")
-
-
-@pytest.mark.parametrize(("call", "polls"), [(b"poll", True), (b"select", False)])
-def test_the_build_is_read_from_the_library(tmp_path: Path, call: bytes, *, polls: bool) -> None:
-    """The build is told by what the loaded library takes from libc."""
-    library = tmp_path / "libmilter.so.1"
-    library.write_bytes(b"\x7fELF\0strlen\0" + call + b"\0other\0")
-    maps = tmp_path / "maps"
-    maps.write_text(f"7f00-7f01 r-xp 0 08:01 1    {library}\n7f02-7f03 r-xp 0 08:01 2    /lib/libc.so.6\n")
-
-    assert libmilter.build(maps) == libmilter.Build(library, polls)
-
-
-@pytest.mark.real
-def test_the_build_under_us() -> None:
-    """Whatever libmilter is installed, its build can be told."""
-    assert libmilter.build().file.exists()
 
 
 def test_secrets(tmp_path: Path) -> None:

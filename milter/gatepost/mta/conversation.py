@@ -1,0 +1,229 @@
+"""
+One conversation with a mail server in the milter protocol: packets in, a session's callbacks, packets out.
+
+It stands where libmilter stands below pymilter, and is to a session what pymilter calls its context. All that has
+come is read at once, and what a step edits and answers goes out at once: libmilter takes each packet by two reads
+and three polls, and gives the interpreter's lock away between any two of them.
+
+Rules:
+  * Whatever is malformed, too large, or raised by a callback ends the conversation: the mail server then does what
+    it does without a milter, which is to put the mail off (`default_action`).
+  * Macros hold from their step on, until that step comes again or the message ends.
+  * A reply of our own is sent only with the verdict that it was made for.
+
+Sources: libmilter's mfdef.h and engine.c; Postfix milter8.c.
+"""
+
+import socket
+import struct
+from collections.abc import Callable, Iterator
+from typing import Any
+
+# What callbacks give back (libmilter's mfapi.h, SMFIS_*), and the packets that say it.
+CONTINUE, REJECT, DISCARD, ACCEPT, TEMPFAIL, NOREPLY, SKIP = 0, 1, 2, 3, 4, 7, 8
+_REPLIES = {CONTINUE: b"c", REJECT: b"r", DISCARD: b"d", ACCEPT: b"a", TEMPFAIL: b"t", SKIP: b"s"}
+_CLASSES = {REJECT: b"5", TEMPFAIL: b"4"}  # of the reply codes that go with a verdict
+_VERSION = 6
+_NEGOTIATION = struct.Struct(">III")
+_SIZE = struct.Struct(">I")
+_PORT = struct.Struct(">H")
+_STAGES = b"CHMRTNE"  # connect, HELO, MAIL, RCPT, DATA, end of header, end of message
+_MESSAGE = _STAGES.index(b"M")
+_MOST = 1 << 20  # octets of a packet: a header field of Postfix has 100 KB at most, a piece of a body 64 KB
+_READ = 1 << 16
+_WRITE = 1 << 18  # octets of edits that may wait for their verdict
+_IPV6 = b"ipv6:"
+
+
+class Conversation:
+    """One connection of the mail server, in one thread."""
+
+    def __init__(self, connection: socket.socket, session: Any) -> None:  # noqa: ANN401 - pymilter has no types
+        """Take the connection, and the session (a Milter.Base) whose callbacks are called."""
+        self._connection = connection
+        self._session = session
+        self._out = bytearray()
+        self._reply = b""
+        self._macros: list[bytes] = [b""] * len(_STAGES)
+        self._steps: dict[bytes, Callable[[bytes], int]] = {
+            b"D": self._define,
+            b"L": self._header,
+            b"M": self._mail,
+            b"R": self._recipient,
+            b"N": lambda _: int(session.eoh()),
+            b"B": lambda data: int(session.body(data)),
+            b"E": self._end,
+            b"A": self._abort,
+            b"K": self._abort,
+            b"C": self._connect,
+            b"O": self._negotiate,
+        }
+        session._setctx(self)  # noqa: SLF001 - how pymilter hands a session its context
+
+    def hold(self) -> None:
+        """Serve until the mail server ends it; raises OSError, ValueError, struct.error, what callbacks do."""
+        try:
+            for letter, data in self._packets():
+                if letter == b"Q":
+                    return
+                step = self._steps.get(letter)
+                answer = CONTINUE if step is None else step(data)
+                if answer != NOREPLY:
+                    self._answer(answer)
+        finally:
+            self._session.close()
+
+    def _packets(self) -> Iterator[tuple[bytes, bytes]]:
+        """Give each packet's letter and data; before it waits for more, all that was said goes out."""
+        waiting = b""
+        while True:
+            self._flush()
+            piece = self._connection.recv(_READ)
+            if not piece:
+                return
+            waiting = waiting + piece if waiting else piece
+            start = 0
+            while len(waiting) - start >= _SIZE.size:
+                (size,) = _SIZE.unpack_from(waiting, start)
+                if not 0 < size <= _MOST:
+                    raise ValueError(f"a packet of {size} octets")
+                begin = start + _SIZE.size
+                if len(waiting) - begin < size:
+                    break
+                start = begin + size
+                yield waiting[begin : begin + 1], waiting[begin + 1 : start]
+            waiting = waiting[start:]
+
+    def _negotiate(self, data: bytes) -> int:
+        version, actions, steps = _NEGOTIATION.unpack(data[: _NEGOTIATION.size])
+        options = [actions, steps, 0, 0]
+        if self._session.negotiate(options) != CONTINUE:
+            raise ConnectionAbortedError("the session is refused")
+        self._say(b"O", _NEGOTIATION.pack(min(version, _VERSION), options[0], options[1]))
+        return NOREPLY
+
+    def _define(self, data: bytes) -> int:
+        """Note a step's macros, which are read when somebody asks; those of what follows it are void."""
+        place = _STAGES.find(data[:1])
+        if place >= 0:
+            self._forget(place)
+            self._macros[place] = data[1:]
+        return NOREPLY
+
+    def _forget(self, place: int) -> None:
+        self._macros[place:] = [b""] * (len(_STAGES) - place)
+
+    def _connect(self, data: bytes) -> int:
+        name, _, rest = data.partition(b"\0")
+        family, port, address = rest[:1], rest[1:3], rest[3:].rstrip(b"\0")
+        if address[: len(_IPV6)].lower() == _IPV6:
+            address = address[len(_IPV6) :]
+        peer = (_text(address), _PORT.unpack(port)[0]) if family in {b"4", b"6"} else None
+        return int(self._session.connect(_text(name), family, peer))
+
+    def _mail(self, data: bytes) -> int:
+        return int(self._session.envfrom_bytes(*_strings(data)))
+
+    def _recipient(self, data: bytes) -> int:
+        return int(self._session.envrcpt_bytes(*_strings(data)))
+
+    def _header(self, data: bytes) -> int:
+        name, value = _strings(data)
+        return int(self._session.header_bytes(_text(name), value))
+
+    def _end(self, data: bytes) -> int:
+        if data:  # the protocol lets the last piece of the body come with the end
+            self._session.body(data)
+        answer = int(self._session.eom())
+        self._forget(_MESSAGE)
+        return answer
+
+    def _abort(self, _data: bytes) -> int:
+        self._session.abort()
+        self._forget(_MESSAGE)
+        return NOREPLY
+
+    def _answer(self, answer: int) -> None:
+        reply, self._reply = self._reply, b""
+        if reply and reply[:1] == _CLASSES.get(answer):
+            self._say(b"y", reply + b"\0")
+        else:
+            self._say(_REPLIES[answer])
+
+    def _say(self, letter: bytes, data: bytes = b"") -> None:
+        self._out += _SIZE.pack(1 + len(data)) + letter + data
+        if len(self._out) > _WRITE:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._out:
+            self._connection.sendall(self._out)
+            self._out.clear()
+
+    # -- what a session asks of its context -----------------------------------------------------------------
+
+    def setpriv(self, session: object) -> None:
+        """Take note of the session, which is known already."""
+
+    def getsymval(self, name: str) -> str | None:
+        """Give the latest value of a macro, or None; raises UnicodeDecodeError for one that is not UTF-8."""
+        wanted = name.encode()
+        for data in reversed(self._macros):
+            words = data.split(b"\0")
+            for place in range(0, len(words) - 1, 2):
+                if words[place] == wanted:
+                    return words[place + 1].decode()
+        return None
+
+    def setreply(self, code: str, enhanced: str, *lines: str) -> None:
+        """Have the next refusal say this; percent signs are doubled already."""
+        last = len(lines) - 1
+        said = [f"{code}{' ' if place == last else '-'}{enhanced} {line}" for place, line in enumerate(lines)]
+        self._reply = "\r\n".join(said).encode()
+
+    def addheader(self, name: str, value: str, place: int) -> None:
+        """Put a field at a place in the header, or below all others where that is negative."""
+        if place < 0:
+            self._say(b"h", _strung(name, value))
+        else:
+            self._say(b"i", _SIZE.pack(place) + _strung(name, value))
+
+    def chgheader(self, name: str, place: int, value: str | None) -> None:
+        """Change a field, or delete it."""
+        self._say(b"m", _SIZE.pack(place) + _strung(name, value or ""))
+
+    def delrcpt(self, recipient: str) -> None:
+        """Take a recipient off."""
+        self._say(b"-", _strung(recipient))
+
+    def chgfrom(self, sender: str, parameters: str | None) -> None:
+        """Change the sender, or its parameters."""
+        self._say(b"e", _strung(sender, *([parameters] if parameters else [])))
+
+    def replacebody(self, piece: bytes) -> None:
+        """Put the next piece of a new body."""
+        self._say(b"b", piece)
+
+    def progress(self) -> None:
+        """Tell that work goes on, now."""
+        self._say(b"p")
+        self._flush()
+
+
+def _strings(data: bytes) -> list[bytes]:
+    """Take NUL-terminated strings apart; raises ValueError where the last has no end."""
+    *strings, rest = data.split(b"\0")
+    if rest or not strings:
+        raise ValueError("a packet without its end")
+    return strings
+
+
+def _strung(*texts: str) -> bytes:
+    strings = [text.encode() for text in texts]
+    if any(b"\0" in one for one in strings):
+        raise ValueError("a NUL in what the mail server is told")
+    return b"".join([one + b"\0" for one in strings])
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "surrogateescape")

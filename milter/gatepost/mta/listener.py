@@ -1,0 +1,85 @@
+"""
+The milter's socket: each connection is a conversation in a thread of its own.
+"""
+
+import socket
+import stat
+import struct
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from gatepost.errors import ConfigError, cause
+from gatepost.log import logger
+from gatepost.mta.conversation import Conversation
+
+_BACKLOG = 128
+# Python's own timeouts cost a poll at each reading and writing.
+_PATIENCE = struct.pack("ll", 7200, 0)  # seconds, as libmilter has
+
+
+class Listener:
+    """Listens at `unix:/path` or `inet:port@host`."""
+
+    def __init__(self, name: str) -> None:
+        """Bind the socket; raises ConfigError where it cannot listen."""
+        kind, _, place = name.partition(":")
+        self._path = Path(place) if kind in {"unix", "local"} else None
+        try:
+            self._socket = _unix(self._path) if self._path else _internet(kind, place)
+            self._socket.listen(_BACKLOG)
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"gateway.socket: the milter cannot listen at {name}: {error}") from error
+
+    def serve(self, session: Callable[[], Any]) -> None:
+        """Take connections, each with a session of its own, until the socket is closed."""
+        while True:
+            try:
+                connection, _ = self._socket.accept()
+            except OSError:
+                return
+            threading.Thread(target=_hold, args=(connection, session), daemon=True).start()
+
+    def close(self) -> None:
+        """Take no more connections; those that are open go on."""
+        if self._path:
+            self._path.unlink(missing_ok=True)
+        with suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)  # which ends the wait for the next one
+        self._socket.close()
+
+
+def _unix(path: Path) -> socket.socket:
+    """Bind a path; what an earlier milter left there goes."""
+    with suppress(FileNotFoundError):
+        if stat.S_ISSOCK(path.stat().st_mode):
+            path.unlink()
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(path))
+    return listener
+
+
+def _internet(kind: str, place: str) -> socket.socket:
+    port, _, host = place.partition("@")
+    family = socket.AF_INET6 if kind == "inet6" else socket.AF_INET
+    listener = socket.socket(family)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind((host, int(port)))
+    return listener
+
+
+def _hold(connection: socket.socket, session: Callable[[], Any]) -> None:
+    with connection:
+        if connection.family != socket.AF_UNIX:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for direction in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+            connection.setsockopt(socket.SOL_SOCKET, direction, _PATIENCE)
+        try:
+            Conversation(connection, session()).hold()
+        except (ConnectionError, BlockingIOError):  # it is gone, silent for hours, or refused, which was told
+            return
+        except Exception as error:  # noqa: BLE001 - the mail server puts the mail off
+            logger.error("a session was ended", cause=cause(error))

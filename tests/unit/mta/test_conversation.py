@@ -1,0 +1,287 @@
+"""A conversation in the milter protocol: what a session is told, and what the mail server is told."""
+
+import socket
+import struct
+import threading
+from collections.abc import Callable, Iterator
+
+import Milter
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gatepost.mta import conversation
+from gatepost.mta.conversation import Conversation
+
+NEGOTIATION = (b"O", struct.pack(">III", 6, 0x1FF, 0x1FFFFF))
+MESSAGE = (
+    NEGOTIATION,
+    (b"D", b"Cj\0mx.test\0{daemon_name}\0inside\0"),
+    (b"C", b"client.test\0" + b"4" + struct.pack(">H", 25) + b"192.0.2.1\0"),
+    (b"D", b"M{auth_authen}\0ann\0"),
+    (b"M", b"<ann@hosp.test>\0SIZE=10\0"),
+    (b"R", b"<bob@p.test>\0"),
+    (b"D", b"Li\x004Xy\0"),
+    (b"L", b"Subject\0 x\0"),
+    (b"D", b"Ni\x004Xy\0"),
+    (b"N", b""),
+    (b"B", b"hello\r\n"),
+    (b"E", b""),
+)
+
+
+class Session(Milter.Base):  # type: ignore[misc] # pymilter has no types
+    """Notes what it is told; does at the end of the message what the test wants."""
+
+    def __init__(self, at_end: Callable[["Session"], int] = lambda _: int(Milter.ACCEPT)) -> None:
+        self.told: list[object] = []
+        self._at_end = at_end
+
+    def negotiate(self, options: list[int]) -> int:
+        options[2] = options[3] = 0
+        return int(Milter.CONTINUE)
+
+    def connect(self, name: str, family: object, peer: object) -> int:
+        self.told.append(("connect", name, family, peer))
+        return int(Milter.NOREPLY)
+
+    def envfrom_bytes(self, *words: bytes) -> int:
+        self.told.append(("mail", *words, self.getsymval("{auth_authen}"), self.getsymval("i")))
+        return int(Milter.NOREPLY)
+
+    def envrcpt_bytes(self, *words: bytes) -> int:
+        self.told.append(("rcpt", *words))
+        return int(Milter.CONTINUE)
+
+    def header_bytes(self, name: str, value: bytes) -> int:
+        self.told.append(("header", name, value))
+        return int(Milter.NOREPLY)
+
+    def eoh(self) -> int:
+        self.told.append(("eoh", self.getsymval("i"), self.getsymval("{daemon_name}")))
+        return int(Milter.NOREPLY)
+
+    def body(self, piece: bytes) -> int:
+        self.told.append(("body", piece))
+        return int(Milter.SKIP)
+
+    def eom(self) -> int:
+        self.told.append("eom")
+        return self._at_end(self)
+
+    def abort(self) -> int:
+        self.told.append("abort")
+        return int(Milter.CONTINUE)
+
+    def close(self) -> int:
+        self.told.append("close")
+        return int(Milter.CONTINUE)
+
+
+def packed(*packets: tuple[bytes, bytes]) -> bytes:
+    return b"".join(struct.pack(">I", 1 + len(data)) + letter + data for letter, data in packets)
+
+
+def held(session: Session, *pieces: bytes) -> list[tuple[bytes, bytes]]:
+    """Let a mail server send these pieces and hang up; gives the packets that it was sent."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        faults: list[Exception] = []
+        thread = threading.Thread(target=_hold, args=(ours, session, faults))
+        thread.start()
+        for piece in pieces:
+            theirs.sendall(piece)
+        theirs.shutdown(socket.SHUT_WR)
+        thread.join(30)
+        ours.close()
+        said = b"".join(iter(lambda: theirs.recv(1 << 16), b""))
+    if faults:
+        raise faults[0]
+    return list(unpacked(said))
+
+
+def _hold(connection: socket.socket, session: Session, faults: list[Exception]) -> None:
+    try:
+        Conversation(connection, session).hold()
+    except Exception as fault:  # noqa: BLE001 - the test raises it
+        faults.append(fault)
+
+
+def unpacked(said: bytes) -> Iterator[tuple[bytes, bytes]]:
+    while said:
+        (size,) = struct.unpack_from(">I", said)
+        yield said[4:5], said[5 : 4 + size]
+        said = said[4 + size :]
+
+
+def answered(session: Session, *packets: tuple[bytes, bytes]) -> list[tuple[bytes, bytes]]:
+    """Give what was said after the negotiation."""
+    return held(session, packed(*packets))[1:]
+
+
+class TestWhatIsTold:
+    def test_one_message(self) -> None:
+        """Every step comes as it was given, with the macros of its step and of those before."""
+        session = Session()
+        said = answered(session, *MESSAGE)
+
+        assert session.told == [
+            ("connect", "client.test", b"4", ("192.0.2.1", 25)),
+            ("mail", b"<ann@hosp.test>", b"SIZE=10", "ann", None),
+            ("rcpt", b"<bob@p.test>"),
+            ("header", "Subject", b" x"),
+            ("eoh", "4Xy", "inside"),
+            ("body", b"hello\r\n"),
+            "eom",
+            "close",
+        ]
+        assert said == [(b"c", b""), (b"s", b""), (b"a", b"")]
+
+    @given(st.lists(st.integers(1, 300), max_size=20))
+    def test_in_any_pieces(self, cuts: list[int]) -> None:
+        """It does not matter in which pieces the packets come."""
+        whole, other = Session(), Session()
+        data = packed(*MESSAGE, *MESSAGE[3:])
+        places = sorted({min(cut, len(data)) for cut in cuts})
+        pieces = [data[start:end] for start, end in zip([0, *places], [*places, len(data)], strict=True)]
+
+        assert held(other, *filter(None, pieces)) == held(whole, data)
+        assert other.told == whole.told
+
+    def test_macros_of_a_message_end_with_it(self) -> None:
+        """A message that comes without its macros does not get those of the one before; the client's stay."""
+        session = Session()
+        answered(session, *MESSAGE, MESSAGE[4], (b"N", b""), (b"A", b""), *MESSAGE[3:5])
+
+        assert [one for one in session.told if one[0] in {"mail", "eoh"}][2:] == [
+            ("mail", b"<ann@hosp.test>", b"SIZE=10", None, None),
+            ("eoh", None, "inside"),
+            ("mail", b"<ann@hosp.test>", b"SIZE=10", "ann", None),
+        ]
+
+    @pytest.mark.parametrize(
+        ("data", "peer"),
+        [
+            (b"6" + struct.pack(">H", 25) + b"IPv6:2001:db8::1\0", ("2001:db8::1", 25)),
+            (b"L\0\0/run/x\0", None),
+            (b"U", None),
+        ],
+    )
+    def test_the_client(self, data: bytes, peer: object) -> None:
+        """An address stands without the protocol's prefix; a client without one has none."""
+        session = Session()
+        answered(session, NEGOTIATION, (b"C", b"h\0" + data))
+
+        assert session.told[0] == ("connect", "h", data[:1], peer)
+
+    def test_body_that_comes_with_the_end(self) -> None:
+        """The last piece of the body may come with the end of the message."""
+        session = Session()
+        answered(session, NEGOTIATION, (b"E", b"rest"))
+
+        assert session.told == [("body", b"rest"), "eom", "close"]
+
+
+class TestWhatIsSaid:
+    def test_edits(self) -> None:
+        """Edits come in their order, before the verdict."""
+
+        def edit(session: Session) -> int:
+            session._actions = 0x1FF
+            session.addheader("A", " 1")
+            session.addheader("B", " 2", 1)
+            session.chgheader("C", 2, " ü")
+            session.chgheader("D", 1, None)
+            session.delrcpt("<bob@p.test>")
+            session.chgfrom("<ann@hosp.test>", "RET=HDRS")
+            session.replacebody(b"new\0body")
+            return int(Milter.ACCEPT)
+
+        assert answered(Session(edit), NEGOTIATION, (b"E", b"")) == [
+            (b"h", b"A\0 1\0"),
+            (b"i", b"\0\0\0\1B\0 2\0"),
+            (b"m", b"\0\0\0\2C\0 " + "ü".encode() + b"\0"),
+            (b"m", b"\0\0\0\1D\0\0"),
+            (b"-", b"<bob@p.test>\0"),
+            (b"e", b"<ann@hosp.test>\0RET=HDRS\0"),
+            (b"b", b"new\0body"),
+            (b"a", b""),
+        ]
+
+    @pytest.mark.parametrize(
+        ("code", "verdict", "said"),
+        [
+            ("550", Milter.REJECT, (b"y", b"550-5.7.1 one\r\n550 5.7.1 two\0")),
+            ("451", Milter.TEMPFAIL, (b"y", b"451-5.7.1 one\r\n451 5.7.1 two\0")),
+            ("451", Milter.REJECT, (b"r", b"")),
+            ("550", Milter.ACCEPT, (b"a", b"")),
+        ],
+    )
+    def test_a_reply_goes_with_its_verdict(self, code: str, verdict: int, said: tuple[bytes, bytes]) -> None:
+        """A reply of our own is said only with the verdict that it fits, and once."""
+
+        def end(session: Session) -> int:
+            if session.told.count("eom") == 1:
+                session.setreply(code, "5.7.1", "one", "two")
+                return int(verdict)
+            return int(Milter.REJECT)
+
+        assert answered(Session(end), NEGOTIATION, (b"E", b""), (b"E", b"")) == [said, (b"r", b"")]
+
+    def test_a_sign_of_life_goes_at_once(self) -> None:
+        """While the end of a message is worked at, the mail server hears of it."""
+        ours, theirs = socket.socketpair()
+        heard = threading.Event()
+
+        def end(session: Session) -> int:
+            session.progress()
+            return int(Milter.ACCEPT if heard.wait(30) else Milter.TEMPFAIL)
+
+        with ours, theirs:
+            thread = threading.Thread(target=Conversation(ours, Session(end)).hold)
+            thread.start()
+            theirs.sendall(packed((b"E", b"")))
+            assert theirs.recv(100) == packed((b"p", b""))
+            heard.set()
+            assert theirs.recv(100) == packed((b"a", b""))
+            theirs.shutdown(socket.SHUT_WR)
+            thread.join(30)
+
+    def test_a_nul_never_ends_a_text(self) -> None:
+        """What holds a NUL is not said: the mail server would read its rest as something else."""
+
+        def end(session: Session) -> int:
+            session._actions = 0x1FF
+            session.addheader("A", "x\0y")
+            return int(Milter.ACCEPT)
+
+        with pytest.raises(ValueError, match="NUL"):
+            answered(Session(end), NEGOTIATION, (b"E", b""))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        struct.pack(">I", 0),
+        struct.pack(">I", (1 << 20) + 1) + b"L",
+        packed((b"M", b"")),
+        packed((b"M", b"no end")),
+        packed((b"L", b"Name alone\0")),
+        packed((b"L", b"Name\0value\0more\0")),
+        packed((b"C", b"h\0" + b"4" + b"\0")),
+        packed((b"O", b"short")),
+    ],
+)
+def test_malformed_packets_end_it(data: bytes) -> None:
+    """What cannot be read is not guessed at: the conversation ends, and what came behind is not looked at."""
+    session = Session()
+    with pytest.raises((ValueError, struct.error)):
+        held(session, packed(NEGOTIATION) + data + packed((b"E", b"")))
+
+    assert session.told == ["close"]
+
+
+@pytest.mark.parametrize("name", ["CONTINUE", "REJECT", "DISCARD", "ACCEPT", "TEMPFAIL", "NOREPLY", "SKIP"])
+def test_answers_are_pymilters(name: str) -> None:
+    """What a session's callbacks give back is what pymilter calls so."""
+    assert getattr(conversation, name) == getattr(Milter, name)

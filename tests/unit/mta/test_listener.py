@@ -1,0 +1,98 @@
+"""The milter's socket: where it listens, and what a connection there gets."""
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from pathlib import Path
+
+import pytest
+from lab.place import free_port, short_folder
+from lab.wait import until
+
+from gatepost.errors import ConfigError
+from gatepost.mta import listener
+from gatepost.mta.listener import Listener
+from gatepost.mta.probe import answers, serves
+
+
+class Session:
+    """Refuses whoever negotiates."""
+
+    def __init__(self) -> None:
+        self.closed = threading.Event()
+
+    def _setctx(self, _context: object) -> None:
+        pass
+
+    def negotiate(self, _options: list[int]) -> int:
+        return 1
+
+    def close(self) -> None:
+        self.closed.set()
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    with short_folder() as path:
+        yield path
+
+
+def serving(name: str) -> tuple[Listener, threading.Thread]:
+    found = Listener(name)
+    thread = threading.Thread(target=found.serve, args=(Session,))
+    thread.start()
+    return found, thread
+
+
+@pytest.mark.parametrize("kind", ["unix", "inet"])
+def test_serves_until_it_is_closed(folder: Path, kind: str) -> None:
+    """Connections are taken at once and until the socket is closed; then the wait ends, and nothing is left."""
+    name = f"unix:{folder}/m.sock" if kind == "unix" else f"inet:{free_port()}@127.0.0.1"
+    found, thread = serving(name)
+    assert answers(name)
+    assert serves(name, 5)  # hanging up is an answer
+    found.close()
+    thread.join(5)
+
+    assert not thread.is_alive()
+    assert not answers(name)
+    assert not (folder / "m.sock").exists()
+
+
+def test_what_a_dead_milter_left_goes(folder: Path) -> None:
+    """A socket that nobody listens at any more does not hinder the next milter."""
+    with closing(socket.socket(socket.AF_UNIX)) as dead:
+        dead.bind(f"{folder}/m.sock")
+    found, thread = serving(f"unix:{folder}/m.sock")
+    assert answers(f"unix:{folder}/m.sock")
+    found.close()
+    thread.join(5)
+
+
+@pytest.mark.parametrize("name", ["unix:{}/file", "unix:{}/none/m.sock", "inet:x@127.0.0.1", "inet:1@192.0.2.1"])
+def test_where_it_cannot_listen(folder: Path, name: str) -> None:
+    """What is no socket stays, and the error names the setting and the place."""
+    (folder / "file").write_text("kept")
+    with pytest.raises(ConfigError, match=r"gateway.socket: the milter cannot listen at (unix|inet):"):
+        Listener(name.format(folder))
+
+    assert (folder / "file").read_text() == "kept"
+
+
+def test_a_broken_conversation_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What cannot be read ends that conversation with one line in the log; others go on."""
+    told: list[dict[str, object]] = []
+    monkeypatch.setattr(listener.logger, "error", lambda event, **names: told.append({"event": event} | names))
+    found, thread = serving(f"unix:{folder}/m.sock")
+    with closing(socket.socket(socket.AF_UNIX)) as bad:
+        bad.connect(f"{folder}/m.sock")
+        bad.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        with suppress(OSError):
+            assert bad.recv(1) == b""
+    until(lambda: bool(told), 10, "it is told")
+    assert answers(f"unix:{folder}/m.sock")
+    found.close()
+    thread.join(5)
+
+    assert [one["event"] for one in told] == ["a session was ended"]
