@@ -192,7 +192,7 @@ def test_mail_comes_in_filtered_and_opened(place: Place) -> None:
 
     copy = place.arrived(place.inside, word)
     assert "decrypted=openpgp" in copy.values("Gatepost-Result")[0]
-    assert copy.values("Subject") == ["x"]
+    assert copy.values("Subject") == ["[unverified] x"]
     assert [b"multipart/encrypted" in one for one in place.come.seen] == [True]
 
 

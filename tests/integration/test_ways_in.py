@@ -140,7 +140,7 @@ class TestFetchmail:
         assert word.encode() in copy.body
         (result,) = copy.values("Gatepost-Result")
         assert result.startswith("gatepost.mail.hosp.test; decrypted=openpgp")
-        assert copy.values("Subject") == ["x"]
+        assert copy.values("Subject") == ["[unverified] x"]
 
     def test_a_tag_in_fetched_mail_asks_for_nothing(self, the_town: Town, fetched_port: int) -> None:
         """A stranger's tag does not make Gatepost encrypt in our name, though the client is on loopback."""

@@ -73,7 +73,7 @@ def test_record_tells_how_it_went(domains: Internet) -> None:
     _arrival(net, "eve@one-dane.test")
 
     def told() -> str:
-        return net.site.gatepost("why", "<how@hosp.test>").stdout
+        return net.site.gatepost("why", "<how@hosp.test>", check=False).stdout
 
     until(lambda: "Verified" in told(), 60, lambda: f"the record tells how it went; it says {told()}")
     assert "mx.one-dane.test" in told()
