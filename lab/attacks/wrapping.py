@@ -93,7 +93,7 @@ def _around() -> Iterator[Mail]:
         entity = {
             "alternative": forms.parts("alternative", signed, forms.html(case.forged)),
             "hiding": forms.parts("mixed", forms.html(hiding.format(words=case.forged)), pgp),
-            "preamble": _beside(signed, (case.forged + " and more. " * 40).encode() + b"\r\n\r\n"),
+            "preamble": _beside(signed, case.forged.encode() + b"\r\n\r\n"),
             "third": _third(signed, forged),
             "forwarded": forms.parts("mixed", forged, forms.forwarded(f"From: {KIM}\r\n".encode() + signed)),
         }[make]

@@ -20,6 +20,7 @@ _MAX_TAIL = 4096  # octets: the last line, and white space behind it
 PKESK, SKESK = 1, 3
 _MARKER, _SEIPD, _OCB, _PADDING = 10, 18, 20, 21
 PROTECTED = frozenset({_SEIPD, _OCB})
+UNPROTECTED = frozenset({9})
 _SESSION_KEYS = frozenset({PKESK, SKESK})
 _IGNORED = frozenset({_MARKER, _PADDING})
 _MAX_PACKETS = 5000
@@ -69,14 +70,14 @@ def from_base64(text: bytes, start: int = 0, end: int | None = None) -> bytes | 
         return None
 
 
-def is_encrypted_message(data: bytes) -> bool:
+def is_encrypted_message(data: bytes, kinds: frozenset[int] = PROTECTED) -> bool:
     """
-    Tell whether binary data is, to its last octet, session keys and one encrypted packet with integrity.
+    Tell whether binary data is, to its last octet, session keys and one encrypted packet of these kinds.
 
-    Data in the old packet without integrity (tag 9) does not count: whoever can change it can make it leak.
+    The old packet without integrity does not count unless asked for: whoever can change it can make it leak.
     """
     tags = [tag for tag, _ in walk(data) if tag not in _IGNORED]
-    return len(tags) > 1 and tags[-1] in PROTECTED and all(tag in _SESSION_KEYS for tag in tags[:-1])
+    return len(tags) > 1 and tags[-1] in kinds and all(tag in _SESSION_KEYS for tag in tags[:-1])
 
 
 def walk(data: bytes) -> Iterator[tuple[int, tuple[memoryview, ...]]]:

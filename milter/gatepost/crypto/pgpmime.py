@@ -99,13 +99,29 @@ def ciphertext(fields: Iterable[Field], body: Body, *, inline: bool) -> bytes | 
     if media in CMS_TYPES:
         found = decoded(fields, body.read())
         return found if found is not None and cms.is_enveloped(found) else None
+    found = _openpgp(fields, body, inline=inline)
+    return found if found is not None and packets.is_encrypted_message(found) else None
+
+
+def is_unprotected(fields: Iterable[Field], body: Body, *, inline: bool) -> bool:
+    """Tell whether the outermost entity is an OpenPGP message without integrity, which nothing here opens."""
+    fields = tuple(fields)
+    if body.size > MAX_CIPHERTEXT:
+        return False
+    found = _openpgp(fields, body, inline=inline)
+    return found is not None and packets.is_encrypted_message(found, packets.UNPROTECTED)
+
+
+def _openpgp(fields: tuple[Field, ...], body: Body, *, inline: bool) -> bytes | None:
+    """Give what the outermost entity has of OpenPGP, without its armor; None where it has nothing."""
+    media = media_type(fields)
     if media == b"multipart/encrypted":
         found = _encrypted_part(fields, body)
     elif inline and media == b"text/plain":
         found = decoded(fields, body.read())
     else:
         return None
-    return _message(found) if found is not None else None
+    return None if found is None else packets.dearmor(found)
 
 
 def is_encrypted(fields: Iterable[Field], body: Body) -> bool:
@@ -181,7 +197,7 @@ def _encrypted_part(fields: tuple[Field, ...], body: Body) -> bytes | None:
     if kind is None or kind.parameters.get(b"protocol", b"").lower() != b"application/pgp-encrypted":
         return None
     found = mime.split(body.read(), kind.parameters.get(b"boundary", b""), _PARTS)
-    if found is None or len(found.parts) != _PARTS or not is_bare(found):
+    if found is None or len(found.parts) != _PARTS or not _is_bare(found):
         return None
     parts = [*found.parts]
     del found
@@ -192,7 +208,7 @@ def _encrypted_part(fields: tuple[Field, ...], body: Body) -> bytes | None:
     return decoded(*message)
 
 
-def is_bare(found: mime.Multipart) -> bool:
+def _is_bare(found: mime.Multipart) -> bool:
     """Tell whether nothing that a reader might see stands around the parts."""
     return len(found.preamble) <= _MAX_PREAMBLE and not found.epilogue.strip()
 
@@ -205,9 +221,3 @@ def decoded(fields: tuple[Field, ...], body: bytes) -> bytes | None:
     if encoding == b"quoted-printable":
         return quopri.decodestring(body)
     return packets.from_base64(body) if encoding == b"base64" else None
-
-
-def _message(data: bytes) -> bytes | None:
-    """Give an OpenPGP message without its armor; None where the data is none."""
-    binary = packets.dearmor(data)
-    return binary if binary is not None and packets.is_encrypted_message(binary) else None

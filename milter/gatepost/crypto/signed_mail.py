@@ -6,6 +6,7 @@ reader might see around them, so that what was signed is all that is shown; the 
 believed.
 """
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -23,6 +24,11 @@ _AS_IT_STANDS = frozenset({b"7bit", b"8bit", b"binary"})
 _MAX_SIGNATURE = 1 << 20  # octets of a detached signature, certificates included
 _HEAD, _LETTERS = 4096, 64  # octets looked at first, letters of base64 among them
 _PARTS = 2
+# What mail programs write there for those who know no MIME; others might show any other text as signed
+_NOTE = re.compile(
+    rb"\s*(?:This is an? (?:(?:cryptographically|digitally|S/MIME|OpenPGP/MIME) signed|multi-?part) message"
+    rb"(?: in MIME format)?(?: \(RFC \d{4}(?: and \d{4})?\))?\.?)?\s*"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +99,8 @@ def _detached(fields: tuple[Field, ...], body: Body, method: str) -> SignedMail:
     if (
         found is None
         or len(found.parts) != _PARTS
-        or not pgpmime.is_bare(found)
+        or not _NOTE.fullmatch(found.preamble)
+        or found.epilogue.strip()
         or mime.transfer_encoding(fields) not in _AS_IT_STANDS
     ):
         raise SignatureError("the message is not made of the signed part and its signature alone")

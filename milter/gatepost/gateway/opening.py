@@ -71,12 +71,12 @@ class _Origin:
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """What an entity is: signed, and its content where that can be unwrapped; encrypted; with encrypted parts."""
+    """What an entity is: signed, and its content where that can be unwrapped; encrypted; and a word for it."""
 
     verified: Verified | None = None
     unwrapped: Entity | None = None
     ciphertext: Body | None = None
-    nested: bool = False
+    flag: str = ""
 
 
 class Opening:
@@ -146,8 +146,8 @@ class Opening:
             judged = self._signatures.judge(look.verified, origin.author)
             layer = replace(layer, signature=_both(layer.signature, judged))
         if look.ciphertext is None or layer.depth == _MOST_LAYERS:
-            deeper = look.nested or look.ciphertext is not None
-            return self._final(layer, look, recipients, ("nested",) if deeper else (), budget)
+            flag = look.flag if look.ciphertext is None else "nested"
+            return self._final(layer, look, recipients, (flag,) if flag else (), budget)
         if self._is_replayed(look.ciphertext, origin, recipients, budget):
             return self._final(layer, look, recipients, ("replayed",), budget)
         outcome, closed = _Outcome(), list[Recipient]()
@@ -179,7 +179,7 @@ class Opening:
                 mail = signed_mail.signed_mail(fields, body)
             except SignatureError as error:
                 fault = Verified(signed_mail.method_of(fields), None, opaque=False, fault=str(error))
-                return _Look(fault, nested=self._holds_encrypted(layer.entity, layer.depth))
+                return _Look(fault, flag=self._flag(layer.entity, layer.depth))
             if mail is None:
                 return self._within(_Look(), layer.entity, layer.depth)
             verified = self._signatures.verify(mail, origin.author, budget.tick)
@@ -203,16 +203,18 @@ class Opening:
             return look
         found = pgpmime.ciphertext(*entity, inline=self._inline)
         if found is None:
-            return replace(look, nested=self._holds_encrypted(entity, depth))
+            return replace(look, flag=self._flag(entity, depth))
         spool = Spool(self._directory)
         spool.write(found)
         return replace(look, ciphertext=spool)
 
-    def _holds_encrypted(self, entity: Entity, depth: int) -> bool:
-        """Look for encrypted parts; in a text only where its body is looked at anyway."""
+    def _flag(self, entity: Entity, depth: int) -> str:
+        """Look for what is encrypted and stays so: parts, in a text only where its body is looked at anyway."""
         fields, body = entity
+        if pgpmime.is_unprotected(fields, body, inline=self._inline):
+            return "undecryptable"
         text = (self._inline or depth > 0) and pgpmime.media_type(fields) == b"text/plain"
-        return (text or nested.may_hold_encrypted(fields)) and nested.holds_encrypted(body)
+        return "nested" if (text or nested.may_hold_encrypted(fields)) and nested.holds_encrypted(body) else ""
 
     def _opened(
         self, ciphertext: Body, recipients: Iterable[Recipient], origin: _Origin, budget: Budget

@@ -131,6 +131,14 @@ def test_other_messages(tags: tuple[int, ...]) -> None:
     assert not packets.is_encrypted_message(b"".join(map(packet, tags)))
 
 
+def test_without_integrity() -> None:
+    """The old packet is told for what it is where it is asked for, and the new ones are not it."""
+    old, new = (b"".join(map(packet, (PKESK, tag))) for tag in (WITHOUT_INTEGRITY, SEIPD))
+
+    assert packets.is_encrypted_message(old, packets.UNPROTECTED)
+    assert not packets.is_encrypted_message(new, packets.UNPROTECTED)
+
+
 @pytest.mark.parametrize(
     "protected",
     [
