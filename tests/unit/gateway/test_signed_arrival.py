@@ -370,7 +370,11 @@ class TestWhatWasSigned:
         """A note for old programs, blank lines behind and a missing last boundary change nothing that is shown."""
         pin(world, ANN, ann.der)
         fields, body = signed(ann)
-        for changed in (b"This is an S/MIME signed message\r\n" + body, body + b"\r\n", body.replace(b"--b--\r\n", b"")):
+        for changed in (
+            b"This is an S/MIME signed message\r\n" + body,
+            body + b"\r\n",
+            body.replace(b"--b--\r\n", b""),
+        ):
             assert "signed=pass" in got(world, incoming((fields, changed))).result
 
     def test_a_transfer_encoding_around(self, world: Mail, ann: Person) -> None:
