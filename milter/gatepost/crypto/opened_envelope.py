@@ -129,7 +129,7 @@ def _mapped(source: IO[bytes]) -> bytes | mmap:
 def _proved(cipher: _Content, secret: bytes, parameters: Element, envelope: Envelope, write: Write) -> None:
     """Decrypt by GCM; raises InvalidTag."""
     code = envelope.code or b""
-    if tags(parameters.parts) not in {(_OCTETS,), (_OCTETS, _INTEGER)}:
+    if parameters.tag != _SEQUENCE or tags(parameters.parts) not in {(_OCTETS,), (_OCTETS, _INTEGER)}:
         raise ValueError
     nonce, *size = (bytes(one.octets) for one in parameters.parts)
     expected = int.from_bytes(size[0], "big") if size else _DEFAULT_CODE

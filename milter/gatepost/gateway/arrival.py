@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from gatepost.decision.inbound import Inbound
 from gatepost.gateway import own_fields
 from gatepost.gateway.budget import Budget
-from gatepost.gateway.opening import Content, Opening
+from gatepost.gateway.opening import MOST_LAYERS, Content, Opening
 from gatepost.gateway.protection import replaced_content
 from gatepost.gateway.result import Result
 from gatepost.message import subject, warning
@@ -67,17 +67,17 @@ class Arrivals:
         inbound: Inbound,
         budget: Budget,
         *,
-        domain_keys: bool = True,
+        domain_layers: int = MOST_LAYERS,
     ) -> tuple[Arrival, ...]:
         """
         Build the forms for the inside recipients, those who share one together.
 
-        Without `domain_keys` only a recipient's own key opens it, and nobody is remembered as its addressee.
+        Keys of our domains open so many layers, from the outside; below these only a recipient's own key does.
         Raises WorkerError, StorageError.
         """
         came = Result(came=inbound.came, flags=("unprotected",) if inbound.unmet else ())
         entity = transaction.fields, transaction.body
-        contents = self._opening.contents(entity, recipients, budget, domain_keys=domain_keys)
+        contents = self._opening.contents(entity, recipients, budget, domain_layers=domain_layers)
         return tuple([self._arrival(transaction.fields, one, came) for one in contents])
 
     def _arrival(self, fields: tuple[Field, ...], content: Content, came: Result) -> Arrival:

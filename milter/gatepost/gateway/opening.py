@@ -30,7 +30,7 @@ from gatepost.message.body import Body, MemoryBody, Spool
 from gatepost.message.field import Field
 from gatepost.message.transaction import Recipient
 
-_MOST_LAYERS = 4  # of encryption
+MOST_LAYERS = 4  # of encryption
 
 Entity = tuple[tuple[Field, ...], Body]
 
@@ -62,11 +62,11 @@ class _Layer:
 
 @dataclass(frozen=True, slots=True)
 class _Origin:
-    """Where all layers came from: the message's own header and its author; and whether domain keys open them."""
+    """Where all layers came from: the message's own header and its author; and how many open by domain keys."""
 
     fields: tuple[Field, ...]
     author: str
-    domain_keys: bool = True
+    domain_layers: int = MOST_LAYERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,17 +125,23 @@ class Opening:
             return self._exchanges.was_for(ciphertext, entity[0], address)
 
     def contents(
-        self, entity: Entity, recipients: tuple[Recipient, ...], budget: Budget, *, domain_keys: bool = True
+        self,
+        entity: Entity,
+        recipients: tuple[Recipient, ...],
+        budget: Budget,
+        *,
+        domain_layers: int = MOST_LAYERS,
     ) -> tuple[Content, ...]:
         """
         Give what each recipient gets of a message; those who get the same get it together.
 
-        Without `domain_keys` only a recipient's own key opens it, and nobody is remembered as its addressee.
+        Keys of our domains open so many layers, from the outside; below these only a recipient's own key does, and
+        nobody is remembered as the addressee.
         Raises WorkerError, StorageError.
         """
         if not self.concerns(entity[0]):
             return (Content(recipients, None),)
-        origin = replace(_origin(entity), domain_keys=domain_keys)
+        origin = replace(_origin(entity), domain_layers=domain_layers)
         return self._contents(_Layer(entity), recipients, origin, budget).contents
 
     def _contents(
@@ -145,13 +151,15 @@ class Opening:
         if look.verified is not None:
             judged = self._signatures.judge(look.verified, origin.author)
             layer = replace(layer, signature=_both(layer.signature, judged))
-        if look.ciphertext is None or layer.depth == _MOST_LAYERS:
+        if look.ciphertext is None or layer.depth == MOST_LAYERS:
             flag = look.flag if look.ciphertext is None else "nested"
             return self._final(layer, look, recipients, (flag,) if flag else (), budget)
-        if self._is_replayed(look.ciphertext, origin, recipients, budget):
+        domain_keys = layer.depth < origin.domain_layers
+        if self._is_replayed(look.ciphertext, origin, recipients if domain_keys else (), budget):
             return self._final(layer, look, recipients, ("replayed",), budget)
         outcome, closed = _Outcome(), list[Recipient]()
-        for found, group in self._opened(look.ciphertext, recipients, origin, budget).items():
+        opened = self._opened(look.ciphertext, recipients, origin.author, budget, domain_keys=domain_keys)
+        for found, group in opened.items():
             if found is None:
                 closed += group
                 continue
@@ -165,10 +173,9 @@ class Opening:
         return outcome
 
     def _is_replayed(
-        self, ciphertext: Body, origin: _Origin, recipients: tuple[Recipient, ...], budget: Budget
+        self, ciphertext: Body, origin: _Origin, addressees: tuple[Recipient, ...], budget: Budget
     ) -> bool:
         with self._room.to_read(ciphertext, budget):
-            addressees = recipients if origin.domain_keys else ()
             return self._exchanges.is_replayed(ciphertext, origin.fields, addressees)
 
     def _look(self, layer: _Layer, origin: _Origin, budget: Budget) -> _Look:
@@ -217,7 +224,7 @@ class Opening:
         return "nested" if (text or nested.may_hold_encrypted(fields)) and nested.holds_encrypted(body) else ""
 
     def _opened(
-        self, ciphertext: Body, recipients: Iterable[Recipient], origin: _Origin, budget: Budget
+        self, ciphertext: Body, recipients: Iterable[Recipient], author: str, budget: Budget, *, domain_keys: bool
     ) -> dict[Opened | None, list[Recipient]]:
         """Have each recipient's keys tried; those who get the same come together, None for what does not open."""
         found: dict[Opened | None, list[Recipient]] = {}
@@ -226,10 +233,10 @@ class Opening:
             opened = self._opener.open(
                 ciphertext,
                 recipient.alias or recipient.address,
-                origin.author,
+                author,
                 seconds=budget.left(),
                 on_wait=budget.tick,
-                domain_keys=origin.domain_keys,
+                domain_keys=domain_keys,
             )
             found.setdefault(opened, []).append(recipient)
         return found

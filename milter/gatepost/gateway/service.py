@@ -179,8 +179,10 @@ class Service:
             return True
         (whom,) = message.recipients
         was_for = self._arrivals.was_for(message, whom.address, budget)
-        domain_keys = _names(message.fields, whom.address) if was_for is None else was_for
-        (arrival,) = self._arrivals.forms(message, (whom,), Inbound(), budget, domain_keys=domain_keys)
+        addressed = _names(message.fields, whom.address) if was_for is None else was_for
+        # Of what stands in that envelope nobody knows whom it was for
+        layers = 1 if addressed else 0
+        (arrival,) = self._arrivals.forms(message, (whom,), Inbound(), budget, domain_layers=layers)
         if not arrival.result.opened:
             return False
         reason = f"forwarded to {service.address.text}: {arrival.result.text()}"

@@ -143,6 +143,17 @@ class TestWhose:
         served(world, request(original(body)))
         assert b"canary" in world.submitted[0].body.read()
 
+    def test_an_envelope_of_ones_own_hides_nothing(self, world: World) -> None:
+        """What stands inside is opened by one's own key alone: nobody knows whom it was for."""
+        inside = content()
+        world.opens[ANNA] = opened(b"Content-Type: " + ENCRYPTED + b"\r\n\r\n" + inside, "none")
+
+        served(world, request(original(content())))
+
+        (copy,) = world.submitted
+        assert b"flag=unauthenticated,undecryptable" in named(copy.fields, b"gatepost-result")[0].value
+        assert copy.body.read() == inside
+
     def test_ones_own_key_is_enough(self, world: World) -> None:
         """Her own key opens mail for her, whomever it came for."""
         body = content()
