@@ -22,7 +22,6 @@ from gatepost.crypto.guard import MIN_RSA_BITS
 from gatepost.crypto.signature import SignatureError
 
 VerifyingKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey
-CURVES = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
 
 _INTEGER, _OID, _NULL, _SEQUENCE = 0x02, 0x06, 0x05, 0x30
 _HASH, _MASK, _SALT, _TRAILER = 0xA0, 0xA1, 0xA2, 0xA3  # RSASSA-PSS-params, RFC 4055 section 3.1

@@ -11,19 +11,15 @@ from datetime import UTC, datetime
 from functools import lru_cache
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from gatepost.crypto.ber import Element
 from gatepost.crypto.signature import SignatureError
-from gatepost.crypto.signature_algorithm import CURVES, VerifyingKey
+from gatepost.crypto.signature_algorithm import VerifyingKey
 from gatepost.crypto.x509 import Parsed, parsed
 from gatepost.errors import CryptoError
 
 _REMEMBERED = 1024
 _KEY_IDENTIFIER = 0x80  # [0]
-_FOR_MAIL = {ExtendedKeyUsageOID.EMAIL_PROTECTION, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +49,11 @@ def signing_certificate(data: bytes) -> SigningCertificate:
     try:
         described = parsed(data)
         found = x509.load_der_x509_certificate(data)
-        key = _key(found)
-        fault = _fault(found, key)
         issuer = found.issuer.rfc4514_string()
-    except (CryptoError, ValueError, UnsupportedAlgorithm, x509.DuplicateExtension):
+    except (CryptoError, ValueError):
         raise SignatureError("the signer's certificate cannot be read") from None
+    key = described.key if isinstance(described.key, VerifyingKey) else None
+    fault = described.signature_fault and f"the signer's certificate: {described.signature_fault}"
     return SigningCertificate(described, key, fault, f"{found.serial_number:X}", issuer)
 
 
@@ -75,25 +71,3 @@ def named(identifier: Element, certificates: Iterable[bytes]) -> Iterator[tuple[
             meant = tuple(one.whole for one in identifier.parts) == wanted
         if meant:
             yield data, found
-
-
-def _key(found: x509.Certificate) -> VerifyingKey | None:
-    key = found.public_key()
-    if isinstance(key, rsa.RSAPublicKey | ed25519.Ed25519PublicKey):
-        return key
-    return key if isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, CURVES) else None
-
-
-def _fault(found: x509.Certificate, key: VerifyingKey | None) -> str:
-    if key is None:
-        return "the signer's key is of a kind that is not known here"
-    for one in found.extensions:
-        if one.critical and isinstance(one.value, x509.UnrecognizedExtension):
-            return "the signer's certificate has a critical extension that is not known here"
-        if isinstance(one.value, x509.KeyUsage) and not (
-            one.value.digital_signature or one.value.content_commitment
-        ):
-            return "the signer's certificate is not for signatures"
-        if isinstance(one.value, x509.ExtendedKeyUsage) and _FOR_MAIL.isdisjoint(one.value):
-            return "the signer's certificate is not for mail"
-    return ""
