@@ -572,12 +572,13 @@ class TestLayers:
 
     def test_layers_are_bounded(self, world: Mail) -> None:
         """After four envelopes the next one stays, and is told of."""
-        part = world.encrypts(entity(TEXT))
+        part = innermost = world.encrypts(entity(TEXT))
         for _ in range(4):
             part = world.encrypts(part)
         copy = got(world, incoming(part))
 
         assert copy.flags == ["unauthenticated", "nested"]
+        assert copy.body == innermost[1]
         assert named(copy.fields, b"content-type")[0].value.startswith(b" application/pkcs7-mime")
 
     def test_an_inner_layer_that_is_not_ours(self, world: Mail) -> None:
@@ -737,11 +738,14 @@ class TestNested:
         assert copy.body == mixed[1]
 
     def test_text(self, world: Mail) -> None:
-        """Armor within a text is told of where texts are looked at: with inline messages, or once decrypted."""
-        text = entity(b"Content-Type: text/plain\r\n\r\nHello,\r\n" + ARMOR)
+        """Armor in a text is told of with inline messages and once decrypted; HTML is not looked through."""
+        text, html = (
+            entity(b"Content-Type: text/" + kind + b"\r\n\r\nx\r\n" + ARMOR) for kind in (b"plain", b"html")
+        )
 
         assert got(world, incoming(text), inline=True).flags == ["nested"]
         assert got(world, incoming(world.encrypts(text))).flags == ["unauthenticated", "nested"]
+        assert got(world, incoming(world.encrypts(html))).flags == ["unauthenticated"]
 
     def test_ordinary_mail_is_not_read(self, world: Mail, ann: Person) -> None:
         """The body of plain text and HTML is not asked for; that of multiparts and signed mail is."""
@@ -755,3 +759,19 @@ class TestNested:
         ):
             transaction = incoming(((Field(b"Content-Type", kind),), b"x\r\n"))
             assert gateway.survey(transaction).needs_body is needed, kind
+
+
+class TestAnnounced:
+    def test_by_good_signatures(self, world: Mail, ann: Person) -> None:
+        """What the author's program can decrypt, as signed mail announces it, is kept with the certificate."""
+        fingerprint = pin(world, ANN, ann.der)
+        got(world, incoming(signed(ann)))
+
+        assert list(world.announced) == [fingerprint]
+
+    def test_by_nobody_else(self, world: Mail, people: dict[str, Person]) -> None:
+        """What somebody else's signature announces counts for nothing."""
+        pin(world, ANN, people["ann"].der)
+        got(world, incoming(signed(people["eve"])))
+
+        assert not world.announced
