@@ -4,6 +4,7 @@ What a reader sees of our mail in a mail program: neomutt with gpgme and gpgsm, 
 The screens lie in tests/golden/mail_clients. One that is missing is written, for you to look at.
 """
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +42,9 @@ class Readers:
 
 @pytest.fixture(scope="module")
 def readers(shared_town: Town) -> Iterator[Readers]:
+    # what is signed here is what a reader should see; a row is known for two seconds
+    shared_town.site.gatepost("partner", "set", KIM, "--sign", "protected")
+    time.sleep(2.5)
     with short_folder() as folder:
         smime, gpgsm = Smime(folder / "smime"), Gpgsm(shared_town.gpg.folder)
         shared_town.postfix.route(DOMAIN, shared_town.outside.port)
@@ -50,6 +54,7 @@ def readers(shared_town: Town) -> Iterator[Readers]:
         shared_town.site.gatepost("key", "import", "--private", smime.private(SUE))
         gpgsm.know(smime, SUE)
         yield Readers(shared_town, MailClient(folder / "client", shared_town.gpg.folder))
+        shared_town.site.gatepost("partner", "set", KIM, "--sign", "never")
         for row in shared_town.site.json("key", "list")["keys"]:
             if row["owner"] in {SAM, SUE}:
                 shared_town.site.gatepost("key", "remove", row["fingerprint"])

@@ -9,7 +9,6 @@ import base64
 import email
 import io
 import os
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -229,12 +228,11 @@ def test_what_is_told(place: Place) -> None:
     message = letter(sender=SUE, message_id="<told@hosp.test>")
     assert place.town.send(SUE, BOB, message=message).ok
     place.arrived(BOB)
-    for _ in range(50):
-        events = place.town.site.json("why", "<told@hosp.test>")
-        if f"signed with certificate of {SUE}" in str(events):
-            return
-        time.sleep(0.1)
-    pytest.fail(str(events))
+
+    def told() -> str:
+        return place.town.site.gatepost("why", "<told@hosp.test>", check=False).stdout
+
+    until(lambda: f"signed with certificate of {SUE}" in told(), 10, told)
 
 
 def test_a_row_that_wants_none(place: Place) -> None:

@@ -63,8 +63,8 @@ def endless() -> bytes:
     return der.sequence(to_be_signed, parts[1], der.bits(signature))
 
 
-def read(data: bytes, authority: Holder = ROOT, now: dt.datetime = NOW) -> RevocationList:
-    return read_list(data, authority.certificate, now)
+def read(data: bytes, authority: Holder = ROOT, now: dt.datetime | None = None) -> RevocationList:
+    return read_list(data, authority.certificate, now or dt.datetime.now(dt.UTC))
 
 
 def openssl_agrees(

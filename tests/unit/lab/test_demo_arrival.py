@@ -21,8 +21,8 @@ def eye(tmp_path: Path) -> Eye:
 def _received(
     body: bytes = _CONTENT.body, *, kind: str = _KIND, sender: str = "sue@hosp.test", tls: Tls | None = None
 ) -> Received:
-    head = f"Subject: hi\r\nContent-Type: {kind}\r\nGatepost-Result: gate.test; decrypted=no; signed=none\r\n\r\n"
-    data = head.encode() + body
+    result = "Gatepost-Result: gate.test; decrypted=no; signed=none\r\n" if sender else ""
+    data = f"Subject: hi\r\nContent-Type: {kind}\r\n{result}\r\n".encode() + body
     return Received(sender, (), (Recipient("a@b.test", ()),), data, tls, "mail.test", 1, 0.0)
 
 
