@@ -28,15 +28,28 @@ GUARDS = {
     "gateway": (
         "despatch",
         "entry",
+        "exchanges",
         "gateway",
         "identity",
         "journal",
+        "opening",
         "protection",
         "resume",
+        "signatures",
         "stored_plan",
         "survey",
     ),
-    "crypto": ("guard", "seal", "packets", "cms", "pgpmime"),
+    "crypto": (
+        "guard",
+        "seal",
+        "packets",
+        "cms",
+        "pgpmime",
+        "content_key",
+        "key_exchange",
+        "signed_data",
+        "signed_mail",
+    ),
     "message": ("direction", "received", "senders"),
     "transport": (
         "assurance",
@@ -56,7 +69,11 @@ GUARDS = {
 TESTS = {  # by room
     "decision": ("tests/unit/decision", "tests/unit/gateway/test_gateway.py"),
     "gateway": ("tests/unit/gateway", "tests/contract/test_journal.py"),
-    "crypto": ("tests/unit/crypto", "tests/unit/gateway/test_gateway.py"),
+    "crypto": (
+        "tests/unit/crypto",
+        "tests/unit/gateway/test_gateway.py",
+        "tests/unit/gateway/test_signed_arrival.py",
+    ),
     "message": ("tests/unit/message", "tests/unit/gateway/test_gateway.py"),
     "transport": ("tests/unit/transport",),
 }

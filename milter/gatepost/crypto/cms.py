@@ -19,7 +19,7 @@ SIGNED = bytes.fromhex("2a864886f70d010702")
 ENVELOPED = bytes.fromhex("2a864886f70d010703")
 AUTH_ENVELOPED = bytes.fromhex("2a864886f70d0109100117")
 
-_BEGINS_SIGNED = re.compile(rb"\x30.{1,5}" + re.escape(b"\x06\x09" + SIGNED), re.DOTALL)
+_BEGINS_SIGNED = re.compile(rb"\x30[\x00-\xff]{1,5}" + re.escape(b"\x06\x09" + SIGNED))
 _INTEGER, _OCTETS, _OID, _SEQUENCE, _SET = 0x02, 0x04, 0x06, 0x30, 0x31
 _CONTENT, _CONTENT_IN_PIECES = 0x80, 0xA0  # [0], primitive and constructed
 _ORIGINATOR, _EXPLICIT = 0xA0, 0xA0  # [0]
