@@ -45,8 +45,6 @@ GUARDS = {
         "packets",
         "cms",
         "pgpmime",
-        "content_key",
-        "key_exchange",
         "signed_data",
         "signed_mail",
     ),

@@ -486,6 +486,58 @@ def test_numbers_are_bounded(ann: Person) -> None:
     assert "more attributes" in refused(message(signer_info(ann, many), certificates=[ann.der]))
 
 
+def test_as_many_as_are_read(ann: Person) -> None:
+    """Eight signers and thirty-two certificates are read."""
+    found = verified(message(*[signer_info(ann)] * 8, certificates=[ann.der] * 32))
+
+    assert len(found) == 8
+
+
+def test_unsigned_attributes_are_passed_over(ann: Person) -> None:
+    """A time stamp beside the signature, say, changes nothing."""
+    info = der.content(signer_info(ann))
+    stamped = der.sequence(info, der.explicit(1, attribute("1.2.3", der.integer(1))))
+
+    assert verified(message(stamped, certificates=[ann.der]))
+
+
+def test_other_shapes(ann: Person) -> None:
+    """What is not built as RFC 5652 says is malformed: parts that are missing, too many, or of other kinds."""
+    info, inside = signer_info(ann), der.sequence(der.oid("1.2.840.113549.1.7.1"))
+    head = der.integer(1) + der.set_of(der.sequence(der.oid(SHA256))) + inside
+    signers = der.set_of(info)
+    bodies = (
+        head + signers + der.explicit(0, ann.der),
+        head + der.explicit(1, b"") + der.explicit(0, ann.der) + signers,
+        head + der.explicit(2, b"") + signers,
+        head + der.set_of(der.content(info)),
+        head + der.set_of(b"\x31" + info[1:]),
+        head + der.set_of(der.sequence(der.integer(1))),
+    )
+    for body in bodies:
+        data = der.sequence(der.oid("1.2.840.113549.1.7.2"), der.explicit(0, der.sequence(body)))
+        assert refused(data, known=[ann.der]) == "the signature is malformed"
+    number = der.sequence(der.oid("1.2.840.113549.1.7.1"), der.explicit(0, der.integer(1)))
+    data = der.sequence(
+        der.oid("1.2.840.113549.1.7.2"),
+        der.explicit(0, der.sequence(head.removesuffix(inside) + number + signers)),
+    )
+    assert refused(data, None) == "the signature is malformed"
+
+
+def test_malformed_attributes(ann: Person) -> None:
+    """An attribute without its values makes all of them malformed, however well they are signed."""
+    for odd in (der.sequence(der.oid("1.2.3")), der.set_of(der.oid("1.2.3"), der.set_of())):
+        info = signer_info(ann, (content_type(), message_digest(), odd))
+        assert refused(message(info, certificates=[ann.der])) == "the signature is malformed"
+
+
+def test_nobody_to_ask(ann: Person) -> None:
+    """A signature without its signer's certificate, or without content, says so."""
+    assert "neither known nor in the message" in refused(message(signer_info(ann)))
+    assert "content is missing" in refused(message(signer_info(ann), certificates=[ann.der]), None)
+
+
 def test_large_certificates_are_passed_over(ann: Person) -> None:
     """What no honest certificate needs is not read, and so not remembered; the others beside it count."""
     large = der.sequence(der.octets(bytes(40_000)))
