@@ -35,6 +35,16 @@ def test_what_is_built_is_recognised() -> None:
     assert found == packets.dearmor(armored())
 
 
+def test_without_integrity() -> None:
+    """An OpenPGP message in the old packet is known for what it is, and is not taken for an encrypted one."""
+    fields, body = message(armored(UNPROTECTED))
+
+    assert pgpmime.is_unprotected(fields, MemoryBody(body), inline=False)
+    assert pgpmime.ciphertext(fields, MemoryBody(body), inline=False) is None
+    fields, body = message()
+    assert not pgpmime.is_unprotected(fields, MemoryBody(body), inline=False)
+
+
 def test_body_has_only_clean_line_ends() -> None:
     """The body put in place holds CRLF and nothing else that ends a line."""
     _, body = message()

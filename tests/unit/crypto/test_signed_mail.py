@@ -1,7 +1,10 @@
 """The shape of signed mail: what may stand around the signed part."""
 
+import base64
+
 import pytest
 
+from gatepost.crypto.pgpmime import MAX_CIPHERTEXT
 from gatepost.crypto.signature import SignatureError
 from gatepost.crypto.signed_mail import signed_mail
 from gatepost.message.body import MemoryBody
@@ -50,3 +53,42 @@ def test_nothing_around(before: bytes, after: bytes) -> None:
     """Any other text around the parts could be shown as if it were signed."""
     with pytest.raises(SignatureError, match="alone"):
         signed_mail(_FIELDS, MemoryBody(before + _PARTS + after))
+
+
+@pytest.mark.parametrize("encoding", [b"7bit", b"8bit", b"binary"])
+@pytest.mark.parametrize("kind", [b"application/pkcs7-signature", b"application/x-pkcs7-signature"])
+def test_smime(kind: bytes, encoding: bytes) -> None:
+    """S/MIME's signature goes by its name of today and its old one; encodings that change nothing do no harm."""
+    value = b' multipart/signed; protocol="' + kind + b'"; micalg=sha-256; boundary=b'
+    fields = (Field(b"Content-Type", value), Field(b"Content-Transfer-Encoding", b" " + encoding))
+    found = signed_mail(fields, MemoryBody(_PARTS.replace(b"application/pgp-signature", kind)))
+
+    assert found is not None
+    assert (found.method, found.signature) == ("smime", b"sig")
+
+
+class Large(MemoryBody):
+    """A body that says it is larger than it is."""
+
+    def __init__(self, data: bytes, size: int) -> None:
+        super().__init__(data)
+        self._said = size
+
+    @property
+    def size(self) -> int:
+        return self._said
+
+
+def test_size() -> None:
+    """What is larger than what is verified says so; the largest is verified."""
+    assert signed_mail(_FIELDS, Large(_PARTS, MAX_CIPHERTEXT)) is not None
+    with pytest.raises(SignatureError, match="larger"):
+        signed_mail(_FIELDS, Large(_PARTS, MAX_CIPHERTEXT + 1))
+
+
+def test_opaque_that_is_no_base64() -> None:
+    """What begins like an opaque signature and cannot be decoded is none."""
+    begun = base64.b64encode(bytes.fromhex("308006092a864886f70d010702a080") + bytes(60))
+    fields = (Field(b"Content-Type", b" application/pkcs7-mime"), Field(b"Content-Transfer-Encoding", b" base64"))
+
+    assert signed_mail(fields, MemoryBody(begun + b"\r\n!!!\r\n")) is None
