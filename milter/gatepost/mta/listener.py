@@ -16,6 +16,7 @@ from gatepost.log import logger
 from gatepost.mta.conversation import Conversation
 
 _BACKLOG = 128
+_PAUSE = 1.0  # seconds after a connection that this host has no descriptor or thread for
 # Python's own timeouts cost a poll at each reading and writing.
 _PATIENCE = struct.pack("ll", 7200, 0)  # seconds, as libmilter has
 
@@ -26,6 +27,7 @@ class Listener:
     def __init__(self, name: str) -> None:
         """Bind the socket; raises ConfigError where it cannot listen."""
         kind, _, place = name.partition(":")
+        self._closed = threading.Event()
         self._path = Path(place) if kind in {"unix", "local"} else None
         try:
             self._socket = _unix(self._path) if self._path else _internet(kind, place)
@@ -34,16 +36,30 @@ class Listener:
             raise ConfigError(f"gateway.socket: the milter cannot listen at {name}: {error}") from error
 
     def serve(self, session: Callable[[], Any]) -> None:
-        """Take connections, each with a session of its own, until the socket is closed."""
-        while True:
+        """
+        Take connections, each with a session of its own, until the socket is closed.
+
+        One that cannot be taken, for want of a descriptor or a thread, is told; the next one may be.
+        """
+        while not self._closed.is_set():
             try:
-                connection, _ = self._socket.accept()
-            except OSError:
-                return
+                self._take(session)
+            except (OSError, RuntimeError) as error:
+                if not self._closed.is_set():
+                    logger.error("a connection could not be taken", cause=cause(error))
+                    self._closed.wait(_PAUSE)
+
+    def _take(self, session: Callable[[], Any]) -> None:
+        connection, _ = self._socket.accept()
+        try:
             threading.Thread(target=_hold, args=(connection, session), daemon=True).start()
+        except RuntimeError:
+            connection.close()  # the mail server puts the mail off
+            raise
 
     def close(self) -> None:
         """Take no more connections; those that are open go on."""
+        self._closed.set()
         if self._path:
             self._path.unlink(missing_ok=True)
         with suppress(OSError):

@@ -1,5 +1,6 @@
 """The milter's socket: where it listens, and what a connection there gets."""
 
+import errno
 import socket
 import threading
 from collections.abc import Iterator
@@ -96,3 +97,33 @@ def test_a_broken_conversation_is_told(folder: Path, monkeypatch: pytest.MonkeyP
     thread.join(5)
 
     assert [one["event"] for one in told] == ["a session was ended"]
+
+
+@pytest.mark.parametrize("lacking", ["descriptors", "threads"])
+def test_a_connection_too_many(folder: Path, monkeypatch: pytest.MonkeyPatch, lacking: str) -> None:
+    """Who cannot be taken now is told of; the milter takes the next one."""
+    told: list[str] = []
+    monkeypatch.setattr(listener.logger, "error", lambda event, **_: told.append(event))
+    monkeypatch.setattr(listener, "_PAUSE", 0.01)
+    faults = [OSError(errno.EMFILE, "no file")] if lacking == "descriptors" else [RuntimeError("no thread")]
+    kind, name = (socket.socket, "accept") if lacking == "descriptors" else (threading.Thread, "start")
+    does = getattr(kind, name)
+
+    def fails_once(self: object) -> object:
+        if faults:
+            raise faults.pop()
+        return does(self)
+
+    found, thread = serving(f"unix:{folder}/m.sock")
+    try:
+        assert serves(f"unix:{folder}/m.sock", 5)
+        monkeypatch.setattr(kind, name, fails_once)
+        for _ in range(2):  # one is waited for already when accept begins to fail
+            serves(f"unix:{folder}/m.sock", 5)
+        assert serves(f"unix:{folder}/m.sock", 5)
+    finally:
+        found.close()
+    thread.join(5)
+
+    assert not thread.is_alive()
+    assert told == ["a connection could not be taken"]
