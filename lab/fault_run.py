@@ -80,6 +80,7 @@ def cells_of(row: Row) -> list[Cell]:
 
 def strike_row(site: FaultSite, row: Row) -> list[Cell]:
     """Let a fault meet all cells of its row at once, and hold what came of it against the row."""
+    site.wait_until_sound()
     site.town.clear()
     site.lineup.clear()
     cells = cells_of(row)

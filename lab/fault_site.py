@@ -17,6 +17,7 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from gatepost.mta.probe import serves
 from lab.disk import Disk
 from lab.fault_resolver import FaultResolver
 from lab.faults import Mix
@@ -95,6 +96,11 @@ class FaultSite:
     def database(self) -> Path:
         """The SQLite file."""
         return Path(str(self.town.site.setting("database.url")).removeprefix("sqlite:///"))
+
+    def wait_until_sound(self) -> None:
+        """Wait until the milter serves: a fault may have ended with its end, and nobody waited for it since."""
+        name = str(self.town.site.setting("gateway.socket"))
+        until(lambda: serves(name, 1), 60, "the milter is back")
 
     def forget_look_ups(self) -> None:
         """Let the policy service begin anew, and know nothing of what DNS said before."""
