@@ -14,6 +14,7 @@ from pathlib import Path
 from lab.place import note
 from lab.smime import Smime
 
+_TRIES = 8  # gpgsm 2.2 takes a wrong charset for right now and then; another salt, another chance
 _SETTINGS = "disable-crl-checks\ndisable-dirmngr\ninclude-certs 1\n"
 
 
@@ -41,12 +42,21 @@ class Gpgsm:
 
     def take(self, smime: Smime, address: str) -> None:
         """Take a correspondent's key and certificate, and trust it."""
+        for left in reversed(range(_TRIES)):
+            try:
+                self._import(smime.pkcs12(address))
+                break
+            except RuntimeError:
+                if not left:
+                    raise
+        self._trust(address)
+
+    def _import(self, pkcs12: bytes) -> None:
         file = self.folder / "incoming.p12"
-        file.write_bytes(smime.pkcs12(address))
+        file.write_bytes(pkcs12)
         # the passphrase is read from the standard input: there is none, and so the agent will ask for none
         self._run("--pinentry-mode", "loopback", "--passphrase-fd", "0", "--import", str(file), data=b"\n")
         file.unlink()
-        self._trust(address)
 
     def know(self, smime: Smime, address: str) -> None:
         """Take a correspondent's certificate alone, and trust it."""
