@@ -177,4 +177,5 @@ def message(
 
 def processed(gateway: Gateway | Service, transaction: Transaction) -> Verdict:
     """Have a message decided and carried out."""
-    return gateway.process(transaction, gateway.survey(transaction), Budget(60, keepalive=lambda: None))
+    found = gateway.process(transaction, gateway.survey(transaction), Budget(60, keepalive=lambda: None))
+    return concluded(found)

@@ -2,9 +2,9 @@
 Writes rows in groups: one thread, one transaction for all that has come in meanwhile, one sync to disk for all.
 
 Rules:
-  * `commit` gives control back when its rows are on disk, else raises StorageError; `post` never waits. Posted
-    events go with the next group, after half a second at the latest: a crash may lose the last second of events.
-    `flush` waits for them.
+  * `commit` gives control back when its rows are on disk, else raises StorageError; `write` tells of it instead.
+    `post` never waits: events go with the next group, after half a second at the latest, so a crash may lose the last
+    second of events. `flush` waits for them.
   * When the database fails, whoever waits is told, and events are kept and tried again.
   * A row that cannot be stored spoils no other: the group is then written one by one.
   * Events continue their host's chain; where another process of this host wrote meanwhile, they are numbered anew.
@@ -13,8 +13,9 @@ Rules:
 
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -43,28 +44,35 @@ Row = ThreadRow | ExchangeRow | AddresseeRow
 _TABLES: dict[type[Row], Table] = {ThreadRow: thread, ExchangeRow: exchange, AddresseeRow: addressee}
 
 
+@dataclass(frozen=True, slots=True)
 class _Job:
-    """Rows that someone waits for. The lock is the cheapest signal that a thread can wait for with a deadline."""
+    """Rows, and who is told once they are on disk, or what was wrong."""
 
-    __slots__ = ("_done", "error", "rows")
+    rows: Sequence[Row]
+    finish: Callable[[Exception | None], None]
 
-    def __init__(self, rows: Sequence[Row]) -> None:
-        self.rows = rows
-        self.error: Exception | None = None
+
+class _Waiter:
+    """Waits for a job. The lock is the cheapest signal that a thread can wait for with a deadline."""
+
+    __slots__ = ("_done", "_error")
+
+    def __init__(self) -> None:
+        self._error: Exception | None = None
         self._done = threading.Lock()
         self._done.acquire()
 
-    def finish(self, error: Exception | None = None) -> None:
-        """Tell who waits: the rows are on disk, or what was wrong."""
-        self.error = error
+    def finish(self, error: Exception | None) -> None:
+        """Tell who waits."""
+        self._error = error
         self._done.release()
 
     def wait(self) -> None:
         """Wait until the rows are on disk; raises StorageError."""
         if not self._done.acquire(timeout=WAIT_SECONDS):
             raise StorageError(f"the database did not commit within {WAIT_SECONDS:.0f} s")
-        if self.error is not None:
-            raise self.error
+        if self._error is not None:
+            raise self._error
 
 
 class Writer:
@@ -81,7 +89,7 @@ class Writer:
         self._event_rows = EventRows(database, host)
         self._wake = threading.Condition()
         self._jobs: list[_Job] = []
-        self._flushes: list[_Job] = []
+        self._flushes: list[_Waiter] = []
         self._records: list[Record] = []
         self._unwritten: list[Event] = []  # of records that were told; only the writer's thread touches it
         self._records_due = 0.0
@@ -92,15 +100,24 @@ class Writer:
 
     def commit(self, rows: Sequence[Row]) -> None:
         """Write rows, wait until they are on disk; one that is there already is as good. Raises StorageError."""
-        job = _Job(rows)
+        waiter = _Waiter()
+        self.write(rows, waiter.finish)
+        waiter.wait()
+
+    def write(self, rows: Sequence[Row], done: Callable[[Exception | None], None]) -> None:
+        """
+        Write rows as `commit` does, and tell once they are on disk, or what was wrong.
+
+        It is told in the writer's thread, which `done` must not hold up. Raises StorageError where the writer is
+        closed, or too many wait.
+        """
         with self._wake:
             if self._closed:
                 raise StorageError("the database writer is closed")
             if len(self._jobs) >= MOST_WAITING:
                 raise StorageError(f"the database is too slow: {MOST_WAITING} messages wait for it")
-            self._jobs.append(job)
+            self._jobs.append(_Job(rows, done))
             self._wake.notify()
-        job.wait()
 
     def post(self, record: Record) -> None:
         """Write a record's events and its log line soon."""
@@ -114,13 +131,13 @@ class Writer:
 
     def flush(self) -> None:
         """Wait until all that was posted is on disk, or the database has failed: it is then tried again."""
-        job = _Job(())
+        waiter = _Waiter()
         with self._wake:
             if self._closed:
                 return
-            self._flushes.append(job)
+            self._flushes.append(waiter)
             self._wake.notify()
-        job.wait()
+        waiter.wait()
 
     def waiting(self) -> dict[str, float]:
         """Give how many messages wait for their rows to be on disk, and how many records wait to be written."""
@@ -152,7 +169,7 @@ class Writer:
             if records or (due and self._unwritten):
                 self._record(records, last=closed)
             for flush in flushes:
-                flush.finish()
+                flush.finish(None)
             if jobs and not closed:
                 time.sleep(GATHER_SECONDS)
 
@@ -172,7 +189,7 @@ class Writer:
             self._commit_singly(jobs)
         else:
             for job in jobs:
-                job.finish()
+                job.finish(None)
 
     def _commit_singly(self, jobs: Sequence[_Job]) -> None:
         for job in jobs:
@@ -181,7 +198,7 @@ class Writer:
             except Exception as error:  # noqa: BLE001 - the waiting message is told, whatever it was
                 job.finish(StorageError(f"the database refuses a row: {error}"))
             else:
-                job.finish()
+                job.finish(None)
 
     def _record(self, records: Sequence[Record], *, last: bool) -> None:
         for record in records:

@@ -7,9 +7,10 @@ stays, or dropped where none may. Notices go last: a lost notice harms less than
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from types import MappingProxyType
 from typing import Protocol
 from uuid import UUID
@@ -28,7 +29,7 @@ from gatepost.gateway.record import MessageRecord
 from gatepost.gateway.result import Result
 from gatepost.gateway.submission import Submitter, submission_of
 from gatepost.gateway.telling import Telling
-from gatepost.gateway.verdict import Accept, Discard, Verdict
+from gatepost.gateway.verdict import Accept, Awaited, Discard, Verdict
 from gatepost.message.address import NULL_SENDER
 from gatepost.message.edit import Form
 from gatepost.message.transaction import Recipient, Transaction
@@ -58,6 +59,9 @@ class Records(Protocol):
 
     def commit(self, rows: Sequence[ThreadRow]) -> None:
         """Write rows; gives control back once they are durable."""
+
+    def write(self, rows: Sequence[ThreadRow], done: Callable[[Exception | None], None]) -> None:
+        """Write rows, and tell once they are durable, or what was wrong; in another thread, which may not wait."""
 
     def post(self, record: Record) -> None:
         """Write the record's events and its log line soon."""
@@ -107,11 +111,12 @@ class Despatch:
         *,
         started: float,
         envelope: Sequence[Recipient],
-    ) -> Verdict:
+    ) -> Verdict | Awaited:
         """
         Carry a plan out, or what is left of it, whose copies are built.
 
-        Gives the verdict on the original, which goes to `envelope`.
+        Gives the verdict on the original, which goes to `envelope`; where that waits for nothing but thread rows, what
+        gives it once they are durable.
         """
         held = [copy for copy in plan.copies if copy.treatment is Treatment.QUARANTINE]
         leaving = [one for one in outgoing if not one.in_place]
@@ -119,9 +124,30 @@ class Despatch:
             attempt.begin(plan)
         for copy in held:
             self._hold(transaction, plan, copy, attempt)
-        self._commit_threads(transaction, plan, outgoing)
+        threads = _threads(transaction, plan, outgoing)
+        concluded = partial(
+            self._concluded, transaction, plan, outgoing, budget, attempt, started=started, envelope=envelope
+        )
+        if threads and not attempt.noted:
+            return Awaited(partial(self._records.write, threads), concluded)
+        if threads:
+            self._records.commit(threads)
         for one in leaving:
             self._submit_marked(transaction, one, budget, attempt)
+        return concluded()
+
+    def _concluded(
+        self,
+        transaction: Transaction,
+        plan: Plan,
+        outgoing: Sequence[Outgoing],
+        budget: Budget,
+        attempt: Attempt,
+        *,
+        started: float,
+        envelope: Sequence[Recipient],
+    ) -> Verdict:
+        """Give the verdict: all that must be durable before it is."""
         attempt.settle()
         self._tell(transaction, plan, budget)
         verdict = _verdict(envelope, outgoing)
@@ -152,7 +178,8 @@ class Despatch:
         """
         if outgoing:
             attempt.begin(attempt.with_earlier(plan))
-        self._commit_threads(transaction, plan, outgoing)
+        if threads := _threads(transaction, plan, outgoing):
+            self._records.commit(threads)
         for one in outgoing:
             self._submit_marked(transaction, one, budget, attempt)
         attempt.save()
@@ -172,11 +199,6 @@ class Despatch:
         judgements = [one for one in plan.judgements if one.recipient in concerned]
         self._holder.hold(transaction, judgements, attempt.name_of_copy(copy.recipients))
         attempt.mark(copy.recipients, State.HELD)
-
-    def _commit_threads(self, transaction: Transaction, plan: Plan, outgoing: Sequence[Outgoing]) -> None:
-        threads = list(_threads(transaction, plan, outgoing))
-        if threads:
-            self._records.commit(threads)
 
     def _submit_marked(self, transaction: Transaction, one: Outgoing, budget: Budget, attempt: Attempt) -> None:
         """Submit a copy, the journal knowing beforehand; unless it surely was not taken, it stays `sending`."""

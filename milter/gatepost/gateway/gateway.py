@@ -31,7 +31,7 @@ from gatepost.gateway.report import Returned, is_report
 from gatepost.gateway.resume import Rungs, rest_of
 from gatepost.gateway.signing import SigningKeys, UnsignableError
 from gatepost.gateway.survey import Survey, Surveyor
-from gatepost.gateway.verdict import Reject, TempFail, Verdict
+from gatepost.gateway.verdict import Awaited, Reject, TempFail, Verdict
 from gatepost.message import address, warning
 from gatepost.message.address import Address
 from gatepost.message.direction import Direction, Site
@@ -164,7 +164,7 @@ class Gateway:
         may_take_tls = engine.may_take_tls(view, facts, self._rules, self._ladders)
         return self._surveyor.with_rungs(facts, hops if may_take_tls else None)
 
-    def process(self, transaction: Transaction, survey: Survey, budget: Budget) -> Verdict:
+    def process(self, transaction: Transaction, survey: Survey, budget: Budget) -> Verdict | Awaited:
         """Decide about one message and carry it out up to the edits of the original."""
         started = time.monotonic()
         with self._journal.attempt(transaction, budget, inside=survey.inside) as attempt:

@@ -139,6 +139,11 @@ class Attempt:
             self._entry = replace(self._entry, plan=plan, progress=progress, settled=False)
         self.save()
 
+    @property
+    def noted(self) -> bool:
+        """Whether the journal knows of the message."""
+        return self._entry is not None
+
     def mark(self, recipients: Iterable[Recipient], state: State, queue_id: str = "") -> None:
         """Note how far these recipients' copies are; durable with the next `save`."""
         if self._entry is None:

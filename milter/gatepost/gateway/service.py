@@ -29,7 +29,7 @@ from gatepost.gateway.notices import Notices, is_automatic
 from gatepost.gateway.room import Room
 from gatepost.gateway.survey import Survey
 from gatepost.gateway.telling import Telling
-from gatepost.gateway.verdict import Discard, Reject, Verdict
+from gatepost.gateway.verdict import Awaited, Discard, Reject, Verdict
 from gatepost.message import address as addresses
 from gatepost.message.address import NULL_SENDER, Address
 from gatepost.message.author import author
@@ -55,7 +55,7 @@ class Mail(Protocol):
     def survey(self, transaction: Transaction) -> Survey:
         """Gather what is known at the end of the header."""
 
-    def process(self, transaction: Transaction, survey: Survey, budget: Budget) -> Verdict:
+    def process(self, transaction: Transaction, survey: Survey, budget: Budget) -> Verdict | Awaited:
         """Decide about one message and carry it out up to the edits."""
 
 
@@ -103,7 +103,7 @@ class Service:
         survey = self._mail.survey(transaction)
         return replace(survey, needs_body=True) if self._asked(transaction) is not None else survey
 
-    def process(self, transaction: Transaction, survey: Survey, budget: Budget) -> Verdict:
+    def process(self, transaction: Transaction, survey: Survey, budget: Budget) -> Verdict | Awaited:
         """Decide about one message and carry it out up to the edits."""
         service = self._asked(transaction)
         if service is None:

@@ -6,6 +6,7 @@ adapter performs it. Edits travel only with Accept: a message that is refused is
 default; code that cannot decide raises, and what was raised becomes a tempfail. RFC 5321 section 4.2, RFC 3463.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from gatepost.message.address import Address
@@ -48,3 +49,15 @@ class TempFail:
 
 
 Verdict = Accept | Discard | Reject | TempFail
+
+
+@dataclass(frozen=True, slots=True)
+class Awaited:
+    """
+    No verdict yet: `begin` has rows written and tells once they are durable, or what was wrong.
+
+    Only then `conclude` may be asked for the verdict. So no thread waits for the disk.
+    """
+
+    begin: Callable[[Callable[[Exception | None], None]], None]
+    conclude: Callable[[], Verdict]

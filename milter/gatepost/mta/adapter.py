@@ -13,6 +13,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -22,12 +23,14 @@ from gatepost.errors import AddressError, cause
 from gatepost.gateway.budget import Budget
 from gatepost.gateway.metrics import Metrics, word_of
 from gatepost.gateway.survey import Survey
-from gatepost.gateway.verdict import Accept, Discard, Reject, TempFail, Verdict
+from gatepost.gateway.verdict import Accept, Awaited, Discard, Reject, TempFail, Verdict
 from gatepost.log import logger
 from gatepost.message import address
 from gatepost.message.address import Address
 from gatepost.message.transaction import Came, Client, Recipient, Transaction
 from gatepost.mta import edits
+from gatepost.mta.conversation import WAIT
+from gatepost.mta.lead import Lead
 from gatepost.mta.listener import Listener
 from gatepost.mta.receiving import Receiving
 from gatepost.mta.sessions import Sessions
@@ -57,7 +60,7 @@ class Mail(Protocol):
     def survey(self, transaction: Transaction) -> Survey:
         """Gather, at the end of the header, what is known; the body is not there yet."""
 
-    def process(self, transaction: Transaction, survey: Survey, budget: Budget) -> Verdict:
+    def process(self, transaction: Transaction, survey: Survey, budget: Budget) -> Verdict | Awaited:
         """Decide about one message and carry it out up to the edits."""
 
 
@@ -76,6 +79,9 @@ class Session(Milter.Base):  # type: ignore[misc] # pymilter has no types
         self._peer_name = ""
         self._receiving: Receiving | None = None
         self._counted = False
+        self._busy = False
+        self._queue_id = ""
+        self._awaited: Awaited | None = None
 
     def negotiate(self, options: list[int]) -> int:
         """
@@ -163,33 +169,59 @@ class Session(Milter.Base):  # type: ignore[misc] # pymilter has no types
         return _CONTINUE
 
     def eom(self) -> int:
-        """End of message: decide, carry out, edit, answer."""
-        queue_id = ""
+        """End of message: decide, carry out, edit, answer; the last two may have to wait for `conclude`."""
         self._sessions.enter()
+        self._busy = True
+        self._queue_id = ""
+        return self._answered(self._process)
+
+    def conclude(self, error: Exception | None) -> int:
+        """Edit and answer, since what the message waited for is durable; put it off where that failed."""
+        return self._answered(partial(self._conclude, error))
+
+    def _answered(self, act: Callable[[], int]) -> int:
+        """Give what `act` answers, and a tempfail for whatever it raises. The message is over then, unless it waits."""
+        answer = WAIT
         try:
-            queue_id = self._macro("i")
-            receiving = self._current()
-            if receiving.refusal is not None:
-                return self._answer_refusal(*receiving.refusal)
-            survey = receiving.surveyed()
-            budget = Budget(self._max_seconds, keepalive=self.progress)
-            return self._perform(self._mail.process(receiving.transaction(queue_id), survey, budget))
+            answer = act()
         except BaseException as error:  # noqa: BLE001 - whatever went wrong, the answer is a tempfail
-            logger.error("tempfail", queue_id=queue_id, cause=cause(error))
+            logger.error("tempfail", queue_id=self._queue_id, cause=cause(error))
             self._metrics.put_off(word_of(error))
-            return self._tempfail()
+            answer = self._tempfail()
         finally:
-            self._drop()
-            self._sessions.leave()
+            if answer != WAIT:
+                self._end()
+        return answer
+
+    def _process(self) -> int:
+        self._queue_id = self._macro("i")
+        receiving = self._current()
+        if receiving.refusal is not None:
+            return self._answer_refusal(*receiving.refusal)
+        survey = receiving.surveyed()
+        budget = Budget(self._max_seconds, keepalive=self.progress)
+        verdict = self._mail.process(receiving.transaction(self._queue_id), survey, budget)
+        if not isinstance(verdict, Awaited):
+            return self._perform(verdict)
+        self._awaited = verdict
+        self._ctx.expect(verdict.begin, budget.left())
+        return WAIT
+
+    def _conclude(self, error: Exception | None) -> int:
+        if error is not None:
+            raise error
+        if self._awaited is None:
+            raise RuntimeError("no verdict is awaited")
+        return self._perform(self._awaited.conclude())
 
     def abort(self) -> int:
         """RSET or a lost client: the message is no more, the connection may go on."""
-        self._drop()
+        self._end()
         return _CONTINUE
 
     def close(self) -> int:
         """End of the connection."""
-        self._drop()
+        self._end()
         if self._counted:
             self._counted = False
             self._sessions.close()
@@ -203,6 +235,14 @@ class Session(Milter.Base):  # type: ignore[misc] # pymilter has no types
         if self._receiving is None:
             raise RuntimeError("the mail server sent a message step before MAIL")
         return self._receiving
+
+    def _end(self) -> None:
+        """Forget the message, which has its answer or was given up."""
+        self._awaited = None
+        self._drop()
+        if self._busy:
+            self._busy = False
+            self._sessions.leave()
 
     def _drop(self) -> None:
         if self._receiving is not None:
@@ -300,8 +340,8 @@ def serve(
     """
     Serve the milter socket (`unix:/path` or `inet:port@host`) until SIGTERM; give how many messages were cut off.
 
-    Each connection has a thread of its own. The main thread gets the signal, closes the socket at once, and waits
-    for the messages under way. Raises ConfigError where it cannot listen.
+    The main thread gets the signal, closes the socket at once, and waits for the messages under way. Raises
+    ConfigError where it cannot listen.
     """
 
     def session() -> Session:
@@ -310,10 +350,11 @@ def serve(
         )
 
     listener = Listener(socket)
+    lead = Lead()
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda *_: ended.set())
-    threading.Thread(target=listener.serve, args=(session,), daemon=True).start()
+    threading.Thread(target=listener.serve, args=(session, lead), daemon=True).start()
     ready()
     ended.wait()
     stopping()
@@ -322,4 +363,5 @@ def serve(
     left = sessions.drain(drain_seconds)
     if was_busy:
         time.sleep(_LAST_REPLY_SECONDS)
+    lead.close()
     return left

@@ -3,7 +3,8 @@ One conversation with a mail server in the milter protocol: packets in, a sessio
 
 It stands where libmilter stands below pymilter, and is to a session what pymilter calls its context. All that has
 come is read at once, and what a step edits and answers goes out at once: libmilter takes each packet by two reads
-and three polls, and gives the interpreter's lock away between any two of them.
+and three polls, and gives the interpreter's lock away between any two of them. An answer may have to wait for rows
+to be on disk; no thread waits with it.
 
 Rules:
   * Whatever is malformed, too large, or raised by a callback ends the conversation: the mail server then does what
@@ -17,10 +18,13 @@ Sources: libmilter's mfdef.h and engine.c; Postfix milter8.c.
 import socket
 import struct
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Protocol
+
+from gatepost.mta.lead import Done
 
 # What callbacks give back (libmilter's mfapi.h, SMFIS_*), and the packets that say it.
 CONTINUE, REJECT, DISCARD, ACCEPT, TEMPFAIL, NOREPLY, SKIP = 0, 1, 2, 3, 4, 7, 8
+WAIT = -1  # of our own: the session's `conclude` gives the answer, once what it expects is done
 _REPLIES = {CONTINUE: b"c", REJECT: b"r", DISCARD: b"d", ACCEPT: b"a", TEMPFAIL: b"t", SKIP: b"s"}
 _CLASSES = {REJECT: b"5", TEMPFAIL: b"4"}  # of the reply codes that go with a verdict
 _VERSION = 6
@@ -35,15 +39,26 @@ _WRITE = 1 << 18  # octets of edits that may wait for their verdict
 _IPV6 = b"ipv6:"
 
 
-class Conversation:
-    """One connection of the mail server, in one thread."""
+class Lead(Protocol):
+    """What serves a conversation."""
 
-    def __init__(self, connection: socket.socket, session: Any) -> None:  # noqa: ANN401 - pymilter has no types
+    def expect(self, served: "Conversation", begin: Callable[[Done], None], seconds: float) -> None:
+        """Begin what a conversation waits for; its `conclude` is called once that is done, or time is over."""
+
+
+class Conversation:
+    """One connection of the mail server; one thread at a time."""
+
+    def __init__(self, connection: socket.socket, session: Any, lead: Lead) -> None:  # noqa: ANN401 - pymilter has no types
         """Take the connection, and the session (a Milter.Base) whose callbacks are called."""
         self._connection = connection
+        self._descriptor = connection.fileno()
         self._session = session
+        self._lead = lead
+        self._came = b""
         self._out = bytearray()
         self._reply = b""
+        self._waits = False
         self._macros: list[bytes] = [b""] * len(_STAGES)
         self._steps: dict[bytes, Callable[[bytes], int]] = {
             b"D": self._define,
@@ -60,39 +75,66 @@ class Conversation:
         }
         session._setctx(self)  # noqa: SLF001 - how pymilter hands a session its context
 
-    def hold(self) -> None:
-        """Serve until the mail server ends it; raises OSError, ValueError, struct.error, what callbacks do."""
+    def fileno(self) -> int:
+        """Give the descriptor of the connection, also once it is closed."""
+        return self._descriptor
+
+    def serve(self) -> bool:
+        """
+        Take what has come, and answer; False where the mail server has ended it.
+
+        Raises OSError, ValueError, struct.error, what callbacks do: the conversation is over as well.
+        """
         try:
-            for letter, data in self._packets():
-                if letter == b"Q":
-                    return
-                step = self._steps.get(letter)
-                answer = CONTINUE if step is None else step(data)
-                if answer != NOREPLY:
-                    self._answer(answer)
-        finally:
+            piece = self._connection.recv(_READ, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return True
+        self._came += piece
+        if self._waits and len(self._came) > _MOST:
+            raise ValueError("the mail server goes on without the answer that it waits for")
+        return bool(piece) and self._go_on()
+
+    def conclude(self, error: Exception | None) -> bool:
+        """Answer the end of a message that had to wait: for nothing more, or in vain; else as `serve`."""
+        self._waits = False
+        self._answer(int(self._session.conclude(error)))
+        self._forget(_MESSAGE)
+        return self._go_on()
+
+    def close(self) -> None:
+        """End the session, and let the connection go."""
+        try:
             self._session.close()
+        finally:
+            self._connection.close()
+
+    def _go_on(self) -> bool:
+        """Take each packet that is whole; what was said goes out at once."""
+        for letter, data in self._packets():
+            if letter == b"Q":
+                return False
+            step = self._steps.get(letter)
+            answer = CONTINUE if step is None else step(data)
+            if answer == WAIT:
+                self._waits = True
+            elif answer != NOREPLY:
+                self._answer(answer)
+        self._flush()
+        return True
 
     def _packets(self) -> Iterator[tuple[bytes, bytes]]:
-        """Give each packet's letter and data; before it waits for more, all that was said goes out."""
-        waiting = b""
-        while True:
-            self._flush()
-            piece = self._connection.recv(_READ)
-            if not piece:
-                return
-            waiting = waiting + piece if waiting else piece
-            start = 0
-            while len(waiting) - start >= _SIZE.size:
-                (size,) = _SIZE.unpack_from(waiting, start)
-                if not 0 < size <= _MOST:
-                    raise ValueError(f"a packet of {size} octets")
-                begin = start + _SIZE.size
-                if len(waiting) - begin < size:
-                    break
-                start = begin + size
-                yield waiting[begin : begin + 1], waiting[begin + 1 : start]
-            waiting = waiting[start:]
+        """Give each packet's letter and data, until an answer has to wait; what is not taken stays."""
+        came, start = self._came, 0
+        while not self._waits and len(came) - start >= _SIZE.size:
+            (size,) = _SIZE.unpack_from(came, start)
+            if not 0 < size <= _MOST:
+                raise ValueError(f"a packet of {size} octets")
+            begin = start + _SIZE.size
+            if len(came) - begin < size:
+                break
+            start = begin + size
+            yield came[begin : begin + 1], came[begin + 1 : start]
+        self._came = came[start:]
 
     def _negotiate(self, data: bytes) -> int:
         version, actions, steps = _NEGOTIATION.unpack(data[: _NEGOTIATION.size])
@@ -135,7 +177,8 @@ class Conversation:
         if data:  # the protocol lets the last piece of the body come with the end
             self._session.body(data)
         answer = int(self._session.eom())
-        self._forget(_MESSAGE)
+        if answer != WAIT:
+            self._forget(_MESSAGE)
         return answer
 
     def _abort(self, _data: bytes) -> int:
@@ -203,6 +246,10 @@ class Conversation:
     def replacebody(self, piece: bytes) -> None:
         """Put the next piece of a new body."""
         self._say(b"b", piece)
+
+    def expect(self, begin: Callable[[Done], None], seconds: float) -> None:
+        """Begin what the session waits for; its `conclude` is called once that is done, or time is over."""
+        self._lead.expect(self, begin, seconds)
 
     def progress(self) -> None:
         """Tell that work goes on, now."""

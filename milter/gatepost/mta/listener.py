@@ -1,5 +1,5 @@
 """
-The milter's socket: each connection is a conversation in a thread of its own.
+The milter's socket: each connection becomes a conversation.
 """
 
 import socket
@@ -14,10 +14,11 @@ from typing import Any
 from gatepost.errors import ConfigError, cause
 from gatepost.log import logger
 from gatepost.mta.conversation import Conversation
+from gatepost.mta.lead import Lead
 
 _BACKLOG = 128
-_PAUSE = 1.0  # seconds after a connection that this host has no descriptor or thread for
-# Python's own timeouts cost a poll at each reading and writing.
+_PAUSE = 1.0  # seconds after a connection that this host has no descriptor for
+# Python's own timeouts cost a poll at each writing.
 _PATIENCE = struct.pack("ll", 7200, 0)  # seconds, as libmilter has
 
 
@@ -35,25 +36,26 @@ class Listener:
         except (OSError, ValueError) as error:
             raise ConfigError(f"gateway.socket: the milter cannot listen at {name}: {error}") from error
 
-    def serve(self, session: Callable[[], Any]) -> None:
+    def serve(self, session: Callable[[], Any], lead: Lead) -> None:
         """
-        Take connections, each with a session of its own, until the socket is closed.
+        Take connections, each with a session of its own, until the socket is closed; `lead` serves them.
 
-        One that cannot be taken, for want of a descriptor or a thread, is told; the next one may be.
+        One that cannot be taken, for want of a descriptor, is told; the next one may be.
         """
         while not self._closed.is_set():
             try:
-                self._take(session)
-            except (OSError, RuntimeError) as error:
+                self._take(session, lead)
+            except OSError as error:
                 if not self._closed.is_set():
                     logger.error("a connection could not be taken", cause=cause(error))
                     self._closed.wait(_PAUSE)
 
-    def _take(self, session: Callable[[], Any]) -> None:
+    def _take(self, session: Callable[[], Any], lead: Lead) -> None:
         connection, _ = self._socket.accept()
         try:
-            threading.Thread(target=_hold, args=(connection, session), daemon=True).start()
-        except RuntimeError:
+            _prepare(connection)
+            lead.take(Conversation(connection, session(), lead))
+        except OSError:
             connection.close()  # the mail server puts the mail off
             raise
 
@@ -86,16 +88,8 @@ def _internet(kind: str, place: str) -> socket.socket:
     return listener
 
 
-def _hold(connection: socket.socket, session: Callable[[], Any]) -> None:
-    with connection:
-        if connection.family != socket.AF_UNIX:
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        for direction in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
-            connection.setsockopt(socket.SOL_SOCKET, direction, _PATIENCE)
-        try:
-            Conversation(connection, session()).hold()
-        except (ConnectionError, BlockingIOError):  # it is gone, silent for hours, or refused, which was told
-            return
-        except Exception as error:  # noqa: BLE001 - the mail server puts the mail off
-            logger.error("a session was ended", cause=cause(error))
+def _prepare(connection: socket.socket) -> None:
+    if connection.family != socket.AF_UNIX:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _PATIENCE)

@@ -1,0 +1,261 @@
+"""
+The lead: one thread serves all conversations, step by step; where a step takes long, another takes the lead.
+
+Threads that share one interpreter fight for its lock at each reading and writing. So there is one, as long as
+steps take less than some milliseconds, which nearly all do. A watch looks on: who is at one step for longer keeps
+that conversation until the step is done, and a new thread goes on with the others. A conversation that waits for
+rows to be on disk does so without a thread.
+
+Rules:
+  * A conversation is served by one thread at a time: while its step is under way elsewhere, it is not listened to,
+    and what it waited for waits for it.
+  * What it waits for ends by a deadline, whether it is told of or not.
+  * Whatever a step raises ends its conversation: the mail server then puts the mail off (`default_action`).
+"""
+
+import os
+import select
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Protocol
+
+from gatepost.errors import StorageError, cause
+from gatepost.log import logger
+
+_LONG = 0.005  # seconds; a step that lasts between one and two of these loses the lead
+_QUIET = 200  # looks of the watch at nothing, after which it sleeps until there is a step
+_LOOK = 1.0  # seconds between two looks at what waits for too long
+_PAUSE = 1.0  # seconds after a thread that this host did not give
+
+Done = Callable[[Exception | None], None]
+
+
+class Served(Protocol):
+    """A conversation."""
+
+    def fileno(self) -> int:
+        """Give the descriptor of its connection, the same until `close` has returned."""
+
+    def serve(self) -> bool:
+        """Take what has come, and answer; False where it is over."""
+
+    def conclude(self, error: Exception | None) -> bool:
+        """Go on with what waited, which is there now or failed; False where it is over."""
+
+    def close(self) -> None:
+        """Let the session and the connection go."""
+
+
+@dataclass(eq=False, slots=True)
+class _Wait:
+    """Something that a conversation waits for without a thread."""
+
+    served: Served
+    until: float
+    over: bool = False
+    error: Exception | None = None
+
+
+@dataclass(eq=False, slots=True)
+class _Step:
+    """A step under way; `concluded` is what came for this conversation since another thread has the lead."""
+
+    served: Served
+    overtaken: bool = False
+    concluded: list[_Wait] = field(default_factory=list)
+
+
+class Lead:
+    """Serves conversations until it is closed. Thread-safe."""
+
+    def __init__(self) -> None:
+        """Begin; raises OSError, RuntimeError where this host gives no descriptor or thread."""
+        self._lock = threading.Lock()
+        self._epoll = select.epoll()
+        self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._epoll.register(self._bell, select.EPOLLIN)
+        self._served: dict[int, Served] = {}
+        self._away: dict[Served, _Step] = {}  # whose steps are under way in threads that have lost the lead
+        self._waits: dict[_Wait, None] = {}
+        self._concluded: deque[_Wait] = deque()
+        self._next_look = 0.0
+        self._step: _Step | None = None  # that of the thread that has the lead
+        self._busy = threading.Event()
+        self._closed = False
+        threading.Thread(target=self._lead, name="milter", daemon=True).start()
+        threading.Thread(target=self._watch, name="milter watch", daemon=True).start()
+
+    def take(self, served: Served) -> None:
+        """Serve one more; raises OSError where this host cannot."""
+        with self._lock:
+            self._served[served.fileno()] = served
+            try:
+                self._epoll.register(served.fileno(), select.EPOLLIN)
+            except OSError:
+                del self._served[served.fileno()]
+                raise
+
+    def expect(self, served: Served, begin: Callable[[Done], None], seconds: float) -> None:
+        """
+        Begin what a conversation waits for; its `conclude` is called once that is done.
+
+        After `seconds` it is called with a StorageError, and what is done later counts no more. Raises what
+        `begin` does; then nothing is waited for.
+        """
+        wait = _Wait(served, time.monotonic() + seconds)
+        with self._lock:
+            self._waits[wait] = None
+        try:
+            begin(partial(self._end, wait))
+        except BaseException:
+            with self._lock:
+                wait.over = True
+                self._waits.pop(wait, None)
+            raise
+
+    def close(self) -> None:
+        """Serve no more: what is open is let go, once a step that is under way is done."""
+        self._closed = True
+        self._busy.set()
+        self._ring()
+
+    def _ring(self) -> None:
+        os.eventfd_write(self._bell, 1)
+
+    def _hear(self) -> None:
+        with suppress(BlockingIOError):  # who had the lead before has heard it
+            os.eventfd_read(self._bell)
+
+    def _end(self, wait: _Wait, error: Exception | None) -> None:
+        with self._lock:
+            if wait.over:
+                return
+            wait.over, wait.error = True, error
+            self._waits.pop(wait, None)
+            self._concluded.append(wait)
+            alone = len(self._concluded) == 1
+        if alone:  # else the bell has rung, and nobody has looked yet
+            self._ring()
+
+    def _lead(self) -> None:
+        while not self._closed:
+            while (wait := self._next_concluded()) is not None:
+                if not self._do(wait.served, partial(wait.served.conclude, wait.error)):
+                    return
+            self._end_what_is_late()
+            for descriptor, _ in self._epoll.poll(_LOOK):
+                if descriptor == self._bell:
+                    self._hear()
+                elif (served := self._served.get(descriptor)) and not self._do(served, served.serve):
+                    return
+        self._let_go()
+
+    def _next_concluded(self) -> _Wait | None:
+        with self._lock:
+            while self._concluded:
+                wait = self._concluded.popleft()
+                if step := self._away.get(wait.served):
+                    step.concluded.append(wait)
+                elif self._served.get(wait.served.fileno()) is wait.served:
+                    return wait
+            return None
+
+    def _end_what_is_late(self) -> None:
+        now = time.monotonic()
+        if now < self._next_look:
+            return
+        self._next_look = now + _LOOK
+        with self._lock:
+            late = [wait for wait in self._waits if wait.until <= now]
+        for wait in late:
+            self._end(wait, StorageError("the database did not commit while the message had time"))
+
+    def _do(self, served: Served, act: Callable[[], bool]) -> bool:
+        """Do one step; tell whether this thread still has the lead."""
+        self._step = step = _Step(served)
+        if not self._busy.is_set():
+            self._busy.set()
+        goes_on = _done(act)
+        with self._lock:
+            if step.overtaken:
+                goes_on = self._taken_back(step, goes_on=goes_on)
+            else:
+                self._step = None
+                if not goes_on:
+                    self._epoll.unregister(served.fileno())
+                    del self._served[served.fileno()]
+        if not goes_on:
+            _done(served.close)
+        return not step.overtaken
+
+    def _taken_back(self, step: _Step, *, goes_on: bool) -> bool:
+        """Give a conversation back to the thread that has the lead now; tell whether it goes on."""
+        served = step.served
+        del self._away[served]
+        if goes_on and not self._closed:
+            try:
+                self._epoll.register(served.fileno(), select.EPOLLIN)
+            except OSError as error:
+                logger.error("a session was ended", cause=cause(error))
+            else:
+                self._concluded.extend(step.concluded)
+                self._ring()
+                return True
+        del self._served[served.fileno()]
+        return False
+
+    def _watch(self) -> None:
+        seen = None
+        quiet = 0
+        while not self._closed:
+            time.sleep(_LONG)
+            step = self._step
+            if step is not None and step is seen:
+                self._overtake(step)
+            seen = step
+            quiet = 0 if step else quiet + 1
+            if quiet == _QUIET:
+                self._busy.clear()
+                if self._step is None:
+                    self._busy.wait()
+                quiet = 0
+
+    def _overtake(self, step: _Step) -> None:
+        """Have another thread take the lead from the one that is still at this step."""
+        with self._lock:
+            if self._step is not step:
+                return
+            try:
+                threading.Thread(target=self._lead, name="milter", daemon=True).start()  # it waits for the lock
+            except RuntimeError as error:
+                logger.error("a session holds up the others", cause=cause(error))
+            else:
+                step.overtaken = True
+                self._away[step.served] = step
+                self._epoll.unregister(step.served.fileno())
+                self._step = None
+                return
+        time.sleep(_PAUSE)
+
+    def _let_go(self) -> None:
+        with self._lock:
+            left = [one for one in self._served.values() if one not in self._away]
+            self._served = {one.fileno(): one for one in self._away}
+        for one in left:
+            _done(one.close)
+
+
+def _done(act: Callable[[], object]) -> bool:
+    """Do something of a conversation's; False where that is over, or failed."""
+    try:
+        return bool(act())
+    except (ConnectionError, BlockingIOError):  # it is gone, silent for hours, or refused, which was told
+        return False
+    except Exception as error:  # noqa: BLE001 - the mail server puts the mail off
+        logger.error("a session was ended", cause=cause(error))
+        return False
