@@ -32,7 +32,7 @@ from gatepost.gateway.signatures import Signatures
 from gatepost.gateway.signing import SignedForms, SigningKeys
 from gatepost.gateway.survey import Surveyor
 from gatepost.gateway.telling import Telling
-from gatepost.gateway.verdict import Verdict
+from gatepost.gateway.verdict import Awaited, Verdict
 from gatepost.message import address
 from gatepost.message.body import MemoryBody
 from gatepost.message.direction import Site
@@ -178,4 +178,13 @@ def message(
 def processed(gateway: Gateway | Service, transaction: Transaction) -> Verdict:
     """Have a message decided and carried out."""
     found = gateway.process(transaction, gateway.survey(transaction), Budget(60, keepalive=lambda: None))
-    return concluded(found)
+    return concluded(found) if isinstance(found, Awaited) else found
+
+
+def concluded(awaited: Awaited) -> Verdict:
+    """Have what a verdict waits for written, and give it; raises what the writing does."""
+    told: list[Exception | None] = []
+    awaited.begin(told.append)
+    if told[0] is not None:
+        raise told[0]
+    return awaited.conclude()

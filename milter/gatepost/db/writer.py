@@ -3,8 +3,8 @@ Writes rows in groups: one thread, one transaction for all that has come in mean
 
 Rules:
   * `commit` gives control back when its rows are on disk, else raises StorageError; `write` tells of it instead.
-    `post` never waits: events go with the next group, after half a second at the latest, so a crash may lose the last
-    second of events. `flush` waits for them.
+    `post` never waits: events go with the next group, after half a second at the latest, so a crash may lose
+    the last second of events. `flush` waits for them.
   * When the database fails, whoever waits is told, and events are kept and tried again.
   * A row that cannot be stored spoils no other: the group is then written one by one.
   * Events continue their host's chain; where another process of this host wrote meanwhile, they are numbered anew.

@@ -115,8 +115,8 @@ class Despatch:
         """
         Carry a plan out, or what is left of it, whose copies are built.
 
-        Gives the verdict on the original, which goes to `envelope`; where that waits for nothing but thread rows, what
-        gives it once they are durable.
+        Gives the verdict on the original, which goes to `envelope`; where that waits for nothing but thread rows,
+        what gives it once they are durable.
         """
         held = [copy for copy in plan.copies if copy.treatment is Treatment.QUARANTINE]
         leaving = [one for one in outgoing if not one.in_place]

@@ -180,7 +180,7 @@ class Session(Milter.Base):  # type: ignore[misc] # pymilter has no types
         return self._answered(partial(self._conclude, error))
 
     def _answered(self, act: Callable[[], int]) -> int:
-        """Give what `act` answers, and a tempfail for whatever it raises. The message is over then, unless it waits."""
+        """Give what `act` answers, and a tempfail for whatever it raises; unless it waits, the message is over."""
         answer = WAIT
         try:
             answer = act()
