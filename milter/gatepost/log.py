@@ -11,7 +11,10 @@ import logging
 import os
 import re
 import sys
-from typing import TextIO
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import TextIO, cast
 
 import structlog
 from structlog.typing import EventDict, FilteringBoundLogger, WrappedLogger
@@ -20,11 +23,66 @@ from gatepost.errors import place_of
 
 _PLAIN_WORD = re.compile(r"[!#-<>-\[\]-~]+").fullmatch  # printable ASCII but blank, quote, = and backslash
 
+_TOGETHER = 4096  # octets that a pipe takes as one (PIPE_BUF): no other process's line comes between
+
 logger: FilteringBoundLogger = structlog.get_logger("gatepost")
+
+
+class _Lines:
+    """A stream of lines, which one thread at a time may have go out together."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+        self._kept: list[str] = []
+        self._keeper: int | None = None
+
+    def write(self, line: str) -> None:
+        """Write a line, or keep it."""
+        if self._keeper == threading.get_ident():
+            self._kept.append(line)
+        else:
+            self.stream.write(line)
+
+    def flush(self) -> None:
+        """Hand on what was written."""
+        self.stream.flush()
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Keep this thread's lines until the end; raises OSError, ValueError where the stream is gone."""
+        self._keeper = threading.get_ident()
+        try:
+            yield
+        finally:
+            kept, self._kept, self._keeper = self._kept, [], None
+            for some in _gathered(kept):
+                self.stream.write(some)
+            self.stream.flush()
+
+
+def _gathered(lines: Iterable[str]) -> Iterator[str]:
+    some, size = [""], 0
+    for line in lines:
+        octets = len(line.encode("utf-8", "replace"))
+        if size + octets > _TOGETHER:
+            yield "".join(some)
+            some, size = [], 0
+        some.append(line)
+        size += octets
+    yield "".join(some)
+
+
+_lines = _Lines(sys.stderr)
+
+
+def together() -> AbstractContextManager[None]:
+    """Have all lines that the caller's thread writes meanwhile go out in one piece, or few; for one at a time."""
+    return _lines.together()
 
 
 def configure(form: str = "text", *, debug: bool = False, stream: TextIO | None = None) -> None:
     """Set the log up: `form` is "text" or "json"; under systemd the journal adds the time."""
+    _lines.stream = stream or sys.stderr
     times = [] if "JOURNAL_STREAM" in os.environ else [structlog.processors.TimeStamper(fmt="iso", utc=True)]
     structlog.configure(
         processors=[
@@ -34,7 +92,7 @@ def configure(form: str = "text", *, debug: bool = False, stream: TextIO | None 
             _as_json if form == "json" else _as_text,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG if debug else logging.INFO),
-        logger_factory=structlog.WriteLoggerFactory(stream or sys.stderr),
+        logger_factory=lambda *_: structlog.WriteLogger(cast("TextIO", _lines)),
         cache_logger_on_first_use=True,
     )
 

@@ -8,7 +8,7 @@ raises becomes StorageError or DirectoryError, as in `engine`; a connection that
 
 import re
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from itertools import chain
 from typing import Any
@@ -92,17 +92,16 @@ class DirectWriter:
             self._connection = self._database.writer.raw_connection()
         cursor = self._connection.cursor()
         if self._database.is_sqlite:
-            cursor.execute(TAKE_WRITE_LOCK)
+            _execute(self._connection, cursor, [one for sql, rows in batches for one in _inserts(sql, rows)])
+            cursor.close()
+            return
         for sql, rows in batches:
-            if self._database.is_sqlite:
-                _insert(cursor, sql, rows)
-            elif rows:
+            if rows:
                 cursor.executemany(sql, rows)
         self._connection.commit()
         cursor.close()
-        if not self._database.is_sqlite:
-            self._connection.close()
-            self._connection = None
+        self._connection.close()
+        self._connection = None
 
     def close(self) -> None:
         """Give the connection up; what was not committed is undone."""
@@ -114,11 +113,21 @@ class DirectWriter:
                 connection.invalidate()
 
 
-def _insert(cursor: Any, sql: str, rows: Sequence[Any]) -> None:  # noqa: ANN401 - the driver's own type
-    """Insert rows, many by a statement: for each the driver gives the interpreter's lock away and wins it back."""
+def _execute(connection: Any, cursor: Any, statements: Sequence[tuple[str, Sequence[Any]]]) -> None:  # noqa: ANN401 - the driver's own types
+    """Execute all in one transaction of SQLite; a statement alone is one, and takes the lock as it begins."""
+    if len(statements) > 1:
+        cursor.execute(TAKE_WRITE_LOCK)
+    for sql, parameters in statements:
+        cursor.execute(sql, parameters)
+    if len(statements) > 1:
+        connection.commit()
+
+
+def _inserts(sql: str, rows: Sequence[Any]) -> Iterator[tuple[str, Sequence[Any]]]:
+    """Give statements of many rows: for each the driver gives the interpreter's lock away and wins it back."""
     for start in range(0, len(rows), _TOGETHER):
         some = rows[start : start + _TOGETHER]
-        cursor.execute(_widened(sql, len(some)), tuple(chain.from_iterable(some)))
+        yield _widened(sql, len(some)), tuple(chain.from_iterable(some))
 
 
 @cache

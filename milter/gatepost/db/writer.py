@@ -22,6 +22,7 @@ from typing import Any
 from sqlalchemy import Insert, Table
 from sqlalchemy.dialects import postgresql, sqlite
 
+from gatepost import log
 from gatepost.db.direct import Batch, DirectWriter
 from gatepost.db.engine import Database
 from gatepost.db.events import EventRows
@@ -201,9 +202,10 @@ class Writer:
                 job.finish(None)
 
     def _record(self, records: Sequence[Record], *, last: bool) -> None:
-        for record in records:
-            with suppress(OSError, ValueError):  # stderr is gone: nobody can be told, and mail goes on
+        with suppress(OSError, ValueError), log.together():  # stderr is gone: nobody can be told, and mail goes on
+            for record in records:
                 record.tell()
+        for record in records:
             self._unwritten += record.events()
         try:
             self._write_events(self._unwritten)

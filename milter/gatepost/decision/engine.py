@@ -76,26 +76,28 @@ def may_demand(view: View, facts: RecipientFacts, rules: RuleSet) -> bool:
     )
 
 
-def may_take_tls(view: View, facts: RecipientFacts, rules: RuleSet, ladders: Ladders) -> bool:
+def reachable(view: View, facts: RecipientFacts, rules: RuleSet, ladders: Ladders) -> frozenset[str]:
     """
-    Tell whether the recipient's copy may come to go over TLS: what may be demanded, a ladder with `tls` may meet.
+    Give the treatments of all ladders that may meet what may be demanded for the recipient; `tls` only if it may.
 
-    Used before the body is there: a False means that nobody need be asked about the next hop.
+    Used before the body is there: nobody need be asked about the next hop, or for keys, for any other.
     """
     if facts.direction is not Direction.OUT:
-        return False
+        return frozenset()
     demands = {_standing(view, facts)[0]}
-    named = []
+    found: set[str] = set()
+    refused: set[str] = set()
     for rule in rules.rules:
         holds = None if rule.pilot else rule.condition.holds(view, facts)
         if rule.pilot or holds is False:
             continue
         if holds and not rule.comes_second and (rule.demand > Demand.ENCRYPT or not rule.tls_protects):
-            return False
+            refused.add(Treatment.TLS)
         demands.add(rule.demand)
-        named += [rule.ladder] if rule.ladder else []
-    chosen = [choose((), one, facts, ladders) for one in demands & {Demand.TLS, Demand.ENCRYPT}]
-    return any(Treatment.TLS in ladder for ladder in (*named, *chosen))
+        found.update(rule.ladder)
+    for demand in demands & {Demand.TLS, Demand.ENCRYPT}:
+        found.update(choose((), demand, facts, ladders))
+    return frozenset(found - refused)
 
 
 def demand_of(view: View, facts: RecipientFacts, rules: RuleSet) -> Demanded:

@@ -33,7 +33,8 @@ class RecipientFacts:
     """
     What is known of one recipient of one message.
 
-    `rungs` holds every treatment that is configured here; one that is missing is passed over as not configured.
+    `rungs` holds every treatment that is configured here and may be reached; one that is missing is passed over as
+    not configured.
     `thread` tells that the message belongs to a conversation that was protected.
     """
 

@@ -8,7 +8,7 @@ lost and nothing leaves in clear; the client's next try finishes what the journa
 """
 
 import time
-from collections.abc import Container, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 
 from gatepost.decision import engine
@@ -25,7 +25,6 @@ from gatepost.gateway.budget import Budget
 from gatepost.gateway.despatch import Despatch, Outgoing
 from gatepost.gateway.journal import Attempt, Journal
 from gatepost.gateway.metrics import UNKNOWN, UNPROTECTED
-from gatepost.gateway.next_hops import NextHops
 from gatepost.gateway.protection import Protection
 from gatepost.gateway.report import Returned, is_report
 from gatepost.gateway.resume import Rungs, rest_of
@@ -36,7 +35,7 @@ from gatepost.message import address, warning
 from gatepost.message.address import Address
 from gatepost.message.direction import Direction, Site
 from gatepost.message.edit import apply
-from gatepost.message.transaction import Recipient, Transaction
+from gatepost.message.transaction import Transaction
 
 _PATIENCE = 90.0  # seconds to decide where nobody waits
 _ROUTED = frozenset("%!@")
@@ -118,24 +117,18 @@ class Gateway:
                 for one in facts
             )
         )
-        return Survey(
-            facts, view, needs_body, inside, self._next_hops(transaction, view, facts, demanded), demanded
-        )
-
-    def _next_hops(
-        self, transaction: Transaction, view: View, facts: Iterable[RecipientFacts], demanded: Container[Recipient]
-    ) -> NextHops:
-        """Ask about the next hops of those who may take TLS, and of no others."""
+        reachable = {one.recipient: self._reachable(view, one) for one in facts if one.recipient in demanded}
         hops = self._surveyor.next_hops(transaction)
         for one in facts:
-            tied = one.recipient.tied  # takes no treatment
-            if (
-                one.recipient in demanded
-                and not tied
-                and engine.may_take_tls(view, one, self._rules, self._ladders)
-            ):
+            if Treatment.TLS in reachable.get(one.recipient, ()):
                 hops.begin(one)
-        return hops
+        return Survey(facts, view, needs_body, inside, hops, reachable)
+
+    def _reachable(self, view: View, facts: RecipientFacts) -> frozenset[str]:
+        """Give the treatments that the recipient's copy may come to; whom aliases do not part takes none."""
+        if facts.recipient.tied:
+            return frozenset()
+        return engine.reachable(view, facts, self._rules, self._ladders)
 
     def plan(self, transaction: Transaction, survey: Survey) -> Plan:
         """Decide, without doing anything."""
@@ -145,24 +138,20 @@ class Gateway:
     def _plan(self, transaction: Transaction, survey: Survey, returned: Returned | None, budget: Budget) -> Plan:
         facts, view = survey.facts, survey.view.completed(transaction)
         uncut = returned is not None and returned.cut is None
+        reachable = survey.reachable
         if uncut:
             facts = tuple(replace(one, thread=True) for one in facts)
-        known = [
-            self._with_rungs(one, view, survey.hops, budget)
-            if one.direction is Direction.OUT and (uncut or one.recipient in survey.demanded)
-            else one
-            for one in facts
-        ]
+            reachable = {one.recipient: self._reachable(view, one) for one in facts}
+        known = []
+        for one in facts:
+            budget.tick()
+            asked = one.direction is Direction.OUT and one.recipient in reachable
+            known.append(self._surveyor.with_rungs(one, reachable[one.recipient], survey.hops) if asked else one)
         if any(one.rungs for one in known) and self._arrivals.is_encrypted(transaction, budget):
             view = replace(view, encrypted=True)
         if view.inbound is not None and view.inbound.unmet and self._arrivals.is_encrypted(transaction, budget):
             view = replace(view, inbound=replace(view.inbound, encrypted=True))
         return engine.decide(view, known, self._rules, self._ladders, self._no_rung)
-
-    def _with_rungs(self, facts: RecipientFacts, view: View, hops: NextHops, budget: Budget) -> RecipientFacts:
-        budget.tick()
-        may_take_tls = engine.may_take_tls(view, facts, self._rules, self._ladders)
-        return self._surveyor.with_rungs(facts, hops if may_take_tls else None)
 
     def process(self, transaction: Transaction, survey: Survey, budget: Budget) -> Verdict | Awaited:
         """Decide about one message and carry it out up to the edits of the original."""

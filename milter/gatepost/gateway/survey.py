@@ -5,8 +5,8 @@ Partner rows and threads are asked for every message; next hops and keys only wh
 be.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Container, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
 from gatepost.crypto.certificate import Reader
 from gatepost.crypto.certification import NO_AUTHORITIES, Certification
@@ -41,8 +41,8 @@ class Survey:
     """
     What is known of one message at the end of its header; `needs_body` tells the milter to take the body.
 
-    `inside` tells where the client is. `demanded` holds the recipients for whom something is or may be demanded;
-    `hops` waits for what was asked about their next hops.
+    `inside` tells where the client is. `reachable` holds the recipients for whom something is or may be demanded,
+    and which treatments their copies may come to; `hops` waits for what was asked about their next hops.
     """
 
     facts: tuple[RecipientFacts, ...]
@@ -50,7 +50,7 @@ class Survey:
     needs_body: bool
     inside: bool
     hops: NextHops
-    demanded: frozenset[Recipient] = frozenset()
+    reachable: Mapping[Recipient, frozenset[str]] = field(default_factory=dict)
 
     def released(self) -> "Survey":
         """Give the same for a message that was held and may go now, however it came in."""
@@ -146,16 +146,12 @@ class Surveyor:
         """Give the next hops of a message, none asked about yet."""
         return NextHops(self._capabilities, self._routes, transaction.sender)
 
-    def with_rungs(self, facts: RecipientFacts, hops: NextHops | None) -> RecipientFacts:
-        """
-        Add what each treatment can do for this recipient; waits for what is said of the next hop.
-
-        Without `hops` nobody is asked, and TLS is left out.
-        """
+    def with_rungs(self, facts: RecipientFacts, reachable: Container[str], hops: NextHops) -> RecipientFacts:
+        """Add what each treatment that may be reached can do for them; waits for what is said of the next hop."""
         if facts.recipient.tied:
             return replace(facts, rungs=dict.fromkeys(PROTECTING, _NO_RUNG_FOR_TIED))
-        rungs = {kind: self._to_key(kind, facts.recipient.address) for kind in _TO_KEYS}
-        if hops is not None:
+        rungs = {kind: self._to_key(kind, facts.recipient.address) for kind in _TO_KEYS if kind in reachable}
+        if Treatment.TLS in reachable:
             rungs[Treatment.TLS] = hops.rung(facts)
         return RecipientFacts(facts.recipient, facts.direction, facts.partner, facts.thread, rungs)
 

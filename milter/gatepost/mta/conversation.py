@@ -17,7 +17,7 @@ Sources: libmilter's mfdef.h and engine.c; Postfix milter8.c.
 
 import socket
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
 from gatepost.mta.lead import Done
@@ -37,6 +37,7 @@ _MOST = 1 << 20  # octets of a packet: a header field of Postfix has 100 KB at m
 _READ = 1 << 16
 _WRITE = 1 << 18  # octets of edits that may wait for their verdict
 _IPV6 = b"ipv6:"
+_NONE: Mapping[bytes, bytes] = {}
 
 
 class Lead(Protocol):
@@ -59,7 +60,7 @@ class Conversation:
         self._out = bytearray()
         self._reply = b""
         self._waits = False
-        self._macros: list[bytes] = [b""] * len(_STAGES)
+        self._macros: list[Mapping[bytes, bytes]] = [_NONE] * len(_STAGES)
         self._steps: dict[bytes, Callable[[bytes], int]] = {
             b"D": self._define,
             b"L": self._header,
@@ -145,15 +146,16 @@ class Conversation:
         return NOREPLY
 
     def _define(self, data: bytes) -> int:
-        """Note a step's macros, which are read when somebody asks; those of what follows it are void."""
+        """Note a step's macros; those of what follows it are void."""
         place = _STAGES.find(data[:1])
         if place >= 0:
             self._forget(place)
-            self._macros[place] = data[1:]
+            words = data[1:].split(b"\0")
+            self._macros[place] = dict(zip(words[::2], words[1::2], strict=False))
         return NOREPLY
 
     def _forget(self, place: int) -> None:
-        self._macros[place:] = [b""] * (len(_STAGES) - place)
+        self._macros[place:] = [_NONE] * (len(_STAGES) - place)
 
     def _connect(self, data: bytes) -> int:
         name, _, rest = data.partition(b"\0")
@@ -211,11 +213,9 @@ class Conversation:
     def getsymval(self, name: str) -> str | None:
         """Give the latest value of a macro, or None; raises UnicodeDecodeError for one that is not UTF-8."""
         wanted = name.encode()
-        for data in reversed(self._macros):
-            words = data.split(b"\0")
-            for place in range(0, len(words) - 1, 2):
-                if words[place] == wanted:
-                    return words[place + 1].decode()
+        for macros in reversed(self._macros):
+            if wanted in macros:
+                return macros[wanted].decode()
         return None
 
     def setreply(self, code: str, enhanced: str, *lines: str) -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from gatepost.decision.condition import Everything, RecipientsOver, SizeOver
 from gatepost.decision.demand import ENCRYPTING, Demand, Treatment
-from gatepost.decision.engine import decide, demand_of, may_demand, may_take_tls
+from gatepost.decision.engine import decide, demand_of, may_demand, reachable
 from gatepost.decision.facts import RecipientFacts, Rung
 from gatepost.decision.ladder import Ladders
 from gatepost.decision.plan import Answer, Plan
@@ -158,60 +158,62 @@ def test_nobody_is_left_out_who_could_take_tls(
 
     for found, one in zip(decided(*can, rules=rules, no_rung=no_rung).judgements, people, strict=True):
         if found.treatment is T.TLS:
-            assert may_take_tls(VIEW, one, rules, Ladders())
+            assert T.TLS in reachable(VIEW, one, rules, Ladders())
 
 
 class TestWhoIsAskedAbout:
     def test_nobody_for_whom_nothing_is_demanded(self) -> None:
         """A look-up tells a stranger whom we write to: ordinary mail makes none."""
-        assert not may_take_tls(VIEW, facts(ROW), RuleSet(), Ladders())
+        assert T.TLS not in reachable(VIEW, facts(ROW), RuleSet(), Ladders())
 
     def test_nobody_whose_ladders_do_not_name_tls(self) -> None:
         """What no ladder may use is not asked about."""
-        assert not may_take_tls(VIEW, facts(), demanding(Demand.ENCRYPT), Ladders())
-        assert not may_take_tls(VIEW, facts(), demanding(Demand.TLS, (T.OPENPGP,)), Ladders(tls=(T.SMIME,)))
+        assert T.TLS not in reachable(VIEW, facts(), demanding(Demand.ENCRYPT), Ladders())
+        assert T.TLS not in reachable(VIEW, facts(), demanding(Demand.TLS, (T.OPENPGP,)), Ladders(tls=(T.SMIME,)))
 
     @pytest.mark.parametrize("demand", [Demand.QUARANTINE, Demand.REJECT])
     def test_nobody_whose_copy_is_held_or_refused(self, demand: Demand) -> None:
         """What does not leave has no next hop."""
         rules = RuleSet((*demanding(Demand.TLS).rules, *demanding(demand).rules))
 
-        assert not may_take_tls(VIEW, facts(ROW), rules, Ladders())
+        assert T.TLS not in reachable(VIEW, facts(ROW), rules, Ladders())
 
     def test_nobody_to_whom_tls_does_not_protect(self) -> None:
         """A rule that certainly counts and does not trust TLS leaves nothing to ask."""
         doubting = Rule("free mail", Everything(), Demand.NONE, tls_protects=False)
 
-        assert not may_take_tls(VIEW, facts(ROW), RuleSet((*demanding(Demand.TLS).rules, doubting)), Ladders())
+        assert T.TLS not in reachable(
+            VIEW, facts(ROW), RuleSet((*demanding(Demand.TLS).rules, doubting)), Ladders()
+        )
 
     def test_only_those_outside(self) -> None:
         """Colleagues have no next hop of their own."""
         inside = replace(facts(ROW), direction=Direction.INTERNAL)
 
-        assert not may_take_tls(VIEW, inside, demanding(Demand.TLS), Ladders())
+        assert T.TLS not in reachable(VIEW, inside, demanding(Demand.TLS), Ladders())
 
     @pytest.mark.parametrize("demand", [Demand.TLS, Demand.ENCRYPT])
     def test_whose_row_assures_it(self, demand: Demand) -> None:
         """A partner row with TLS puts it before the site's ladder, for either demand."""
-        assert may_take_tls(VIEW, facts(ROW), demanding(demand), Ladders())
+        assert T.TLS in reachable(VIEW, facts(ROW), demanding(demand), Ladders())
 
     def test_who_is_given_tls_by_a_rule(self) -> None:
         """A rule's own ladder with TLS counts where the site's has none."""
-        assert may_take_tls(VIEW, facts(), demanding(Demand.TLS, (T.TLS,)), Ladders(tls=(T.SMIME,)))
+        assert T.TLS in reachable(VIEW, facts(), demanding(Demand.TLS, (T.TLS,)), Ladders(tls=(T.SMIME,)))
 
     def test_who_may_come_to_take_it(self) -> None:
         """What is not known at the end of the header counts as if it held, and what is not held never."""
         large = RuleSet((Rule("large", SizeOver(10), Demand.TLS),))
         many = RuleSet((Rule("many", RecipientsOver(10), Demand.TLS),))
 
-        assert may_take_tls(replace(VIEW, size=None), facts(), large, Ladders())
-        assert not may_take_tls(VIEW, facts(), many, Ladders())
+        assert T.TLS in reachable(replace(VIEW, size=None), facts(), large, Ladders())
+        assert T.TLS not in reachable(VIEW, facts(), many, Ladders())
 
     def test_a_pilot_asks_nobody(self) -> None:
         """A rule that is tried out has no effect, on look-ups neither."""
         pilot = RuleSet((Rule("pilot", Everything(), Demand.TLS, pilot=True),))
 
-        assert not may_take_tls(VIEW, facts(), pilot, Ladders())
+        assert T.TLS not in reachable(VIEW, facts(), pilot, Ladders())
 
 
 class TestRequireTls:
@@ -224,7 +226,7 @@ class TestRequireTls:
         assert (found.demand, found.mark) == (Demand.TLS, False)
         assert "the sender asked for REQUIRETLS: demands tls" in found.reasons
         assert may_demand(self.ASKED, facts(), RuleSet())
-        assert may_take_tls(self.ASKED, facts(), RuleSet(), Ladders())
+        assert T.TLS in reachable(self.ASKED, facts(), RuleSet(), Ladders())
 
     def test_it_lowers_nothing(self) -> None:
         """A rule that demands more still does."""
