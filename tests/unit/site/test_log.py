@@ -2,6 +2,7 @@
 
 import io
 import json
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -13,9 +14,10 @@ from gatepost import log
 @pytest.fixture(autouse=True)
 def restored() -> Iterator[None]:
     """Leave the process's log as it was."""
-    before = structlog.get_config()
+    before, stream = structlog.get_config(), log._lines.stream
     yield
     structlog.configure(**before)
+    log._lines.stream = stream
 
 
 def written(form: str, *, debug: bool = False) -> tuple[structlog.typing.FilteringBoundLogger, io.StringIO]:
@@ -68,3 +70,48 @@ def test_debug_lines_are_dropped_by_default() -> None:
     logger, stream = written("text")
     logger.debug("callback")
     assert stream.getvalue() == ""
+
+
+class Pieces(io.StringIO):
+    """Notes what it is given at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pieces: list[str] = []
+
+    def write(self, text: str) -> int:
+        self.pieces.append(text)
+        return super().write(text)
+
+
+def test_lines_together() -> None:
+    """Lines that are kept go out in order, in pieces that a pipe takes as one; later ones go at once again."""
+    stream = Pieces()
+    log.configure(stream=stream)
+    logger = structlog.get_logger()
+    with log.together():
+        for number in range(100):
+            logger.info("message", number=number, sender="\u00fc" * 50)
+        assert not stream.pieces
+    kept = stream.pieces.copy()
+    logger.info("later")
+
+    assert [f"number={number} " in line for number, line in enumerate("".join(kept).splitlines())] == [True] * 100
+    assert 1 < len(kept) < 30
+    assert all(len(piece.encode()) <= 4096 and piece.endswith("\n") for piece in kept)
+    assert stream.pieces[len(kept) :][0].endswith("later\n")
+
+
+def test_others_go_at_once_meanwhile() -> None:
+    """What another thread has to tell does not wait for lines that are kept."""
+    stream = Pieces()
+    log.configure(stream=stream)
+    logger = structlog.get_logger()
+    with log.together():
+        logger.info("kept")
+        thread = threading.Thread(target=lambda: logger.error("at once"))
+        thread.start()
+        thread.join()
+        assert ["at once" in piece for piece in stream.pieces] == [True]
+
+    assert stream.getvalue().splitlines()[1].endswith("kept")

@@ -35,3 +35,16 @@ def test_one_that_was_ready_is_started_soon(service: Service) -> None:
         _is_ready(service)
         assert service.bury(1, 30) == 1
     assert service.bury(1, 30) == 2
+
+
+def test_memory_is_taken_in_few_calls_unless_told_otherwise(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What takes 4 MiB for each message takes it from the heap; what the admin sets for a service counts."""
+    started: list[dict[str, str]] = []
+    monkeypatch.setattr("subprocess.Popen", lambda _command, env: started.append(env))
+    monkeypatch.setenv("MALLOC_ARENA_MAX", "7")
+    service.start()
+
+    assert int(started[0]["MALLOC_MMAP_THRESHOLD_"]) > 4 << 20
+    assert started[0]["MALLOC_ARENA_MAX"] == "7"
