@@ -14,15 +14,20 @@ _SIGN_EVERY = 5.0  # seconds: Sendmail waits 10 s for any reply
 
 
 class Budget:
-    """A deadline in seconds from now; `keepalive` is called about every 5 s of waiting."""
+    """
+    A deadline in seconds from now; `keepalive` is called about every 5 s of waiting, `aside` before it begins.
+    """
 
-    __slots__ = ("_deadline", "_keepalive", "_next_sign")
+    __slots__ = ("_aside", "_deadline", "_keepalive", "_next_sign")
 
-    def __init__(self, seconds: float, keepalive: Callable[[], object]) -> None:
+    def __init__(
+        self, seconds: float, keepalive: Callable[[], object], aside: Callable[[], object] = lambda: None
+    ) -> None:
         now = time.monotonic()
         self._deadline = now + seconds
         self._next_sign = now + _SIGN_EVERY
         self._keepalive = keepalive
+        self._aside = aside
 
     def left(self) -> float:
         """Give the seconds left; raises WorkerError when there are none."""
@@ -30,6 +35,11 @@ class Budget:
         if seconds <= 0:
             raise WorkerError("the message took longer than [gateway] max_seconds allows")
         return seconds
+
+    def for_waiting(self) -> float:
+        """Give the seconds left to what is waited for, other messages going on meanwhile; raises WorkerError."""
+        self._aside()
+        return self.left()
 
     def tick(self) -> None:
         """Give a sign of life if one is due; raises WorkerError when the time is up."""

@@ -212,7 +212,7 @@ class Attempt:
         return zip(recipients, self._entry.progress, strict=True)
 
     def _new_lease(self) -> Lease:
-        until = self._clock() + timedelta(seconds=self._budget.left()) + _MARGIN
+        until = self._clock() + timedelta(seconds=self._budget.for_waiting()) + _MARGIN
         return Lease(self._holder, uuid4(), until)
 
     def _give_back(self) -> None:

@@ -234,7 +234,7 @@ class Opening:
                 ciphertext,
                 recipient.alias or recipient.address,
                 author,
-                seconds=budget.left(),
+                seconds=budget.for_waiting(),
                 on_wait=budget.tick,
                 domain_keys=domain_keys,
             )

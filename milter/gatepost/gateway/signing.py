@@ -139,7 +139,7 @@ class SignedForms:
             raise UnsignableError(f"it is larger than {MAX_SIGNED >> 20} MiB")
         budget.tick()
         signature = self._signatory.sign(
-            entity, kind, writer, transaction.sender, seconds=budget.left(), on_wait=budget.tick
+            entity, kind, writer, transaction.sender, seconds=budget.for_waiting(), on_wait=budget.tick
         )
         if signature is None:
             raise UnsignableError(f"the key worker has no {kind} key of its author that signs")

@@ -199,7 +199,7 @@ class Session(Milter.Base):  # type: ignore[misc] # pymilter has no types
         if receiving.refusal is not None:
             return self._answer_refusal(*receiving.refusal)
         survey = receiving.surveyed()
-        budget = Budget(self._max_seconds, keepalive=self.progress)
+        budget = Budget(self._max_seconds, keepalive=self.progress, aside=self._ctx.aside)
         verdict = self._mail.process(receiving.transaction(self._queue_id), survey, budget)
         if not isinstance(verdict, Awaited):
             return self._perform(verdict)

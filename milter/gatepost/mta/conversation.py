@@ -46,6 +46,9 @@ class Lead(Protocol):
     def expect(self, served: "Conversation", begin: Callable[[Done], None], seconds: float) -> None:
         """Begin what a conversation waits for; its `conclude` is called once that is done, or time is over."""
 
+    def aside(self, served: "Conversation") -> None:
+        """Let others be served: this one's step is about to wait."""
+
 
 class Conversation:
     """One connection of the mail server; one thread at a time."""
@@ -250,6 +253,10 @@ class Conversation:
     def expect(self, begin: Callable[[Done], None], seconds: float) -> None:
         """Begin what the session waits for; its `conclude` is called once that is done, or time is over."""
         self._lead.expect(self, begin, seconds)
+
+    def aside(self) -> None:
+        """Let others be served: the step is about to wait."""
+        self._lead.aside(self)
 
     def progress(self) -> None:
         """Tell that work goes on, now."""

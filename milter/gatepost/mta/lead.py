@@ -2,9 +2,9 @@
 The lead: one thread serves all conversations, step by step; where a step takes long, another takes the lead.
 
 Threads that share one interpreter fight for its lock at each reading and writing. So there is one, as long as
-steps take less than some milliseconds, which nearly all do. A watch looks on: who is at one step for longer keeps
-that conversation until the step is done, and a new thread goes on with the others. A conversation that waits for
-rows to be on disk does so without a thread.
+steps take less than some milliseconds, which nearly all do. Who is about to wait for others steps aside, and a
+watch looks on: who is at one step for long keeps that conversation until the step is done, and another thread goes
+on with the rest. A conversation that waits for rows to be on disk does so without a thread.
 
 Rules:
   * A conversation is served by one thread at a time: while its step is under way elsewhere, it is not listened to,
@@ -22,6 +22,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
+from io import FileIO
 from typing import Protocol
 
 from gatepost.errors import StorageError, cause
@@ -31,6 +32,7 @@ _LONG = 0.005  # seconds; a step that lasts between one and two of these loses t
 _QUIET = 200  # looks of the watch at nothing, after which it sleeps until there is a step
 _LOOK = 1.0  # seconds between two looks at what waits for too long
 _PAUSE = 1.0  # seconds after a thread that this host did not give
+_PARKED = 8  # threads that have lost the lead and wait to take it again
 
 Done = Callable[[Exception | None], None]
 
@@ -77,17 +79,18 @@ class Lead:
         """Begin; raises OSError, RuntimeError where this host gives no descriptor or thread."""
         self._lock = threading.Lock()
         self._epoll = select.epoll()
-        self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._bell = FileIO(os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC), "r+")
         self._epoll.register(self._bell, select.EPOLLIN)
         self._served: dict[int, Served] = {}
         self._away: dict[Served, _Step] = {}  # whose steps are under way in threads that have lost the lead
         self._waits: dict[_Wait, None] = {}
         self._concluded: deque[_Wait] = deque()
+        self._parked: list[threading.Semaphore] = []
         self._next_look = 0.0
         self._step: _Step | None = None  # that of the thread that has the lead
         self._busy = threading.Event()
         self._closed = False
-        threading.Thread(target=self._lead, name="milter", daemon=True).start()
+        threading.Thread(target=self._run, name="milter", daemon=True).start()
         threading.Thread(target=self._watch, name="milter watch", daemon=True).start()
 
     def take(self, served: Served) -> None:
@@ -105,7 +108,7 @@ class Lead:
         Begin what a conversation waits for; its `conclude` is called once that is done.
 
         After `seconds` it is called with a StorageError, and what is done later counts no more. Raises what
-        `begin` does; then nothing is waited for.
+        `begin` does, which then must not tell of anything: nothing is waited for.
         """
         wait = _Wait(served, time.monotonic() + seconds)
         with self._lock:
@@ -118,18 +121,28 @@ class Lead:
                 self._waits.pop(wait, None)
             raise
 
+    def aside(self, served: Served) -> None:
+        """Let another thread go on with the others: this conversation's step is about to wait for something."""
+        step = self._step
+        if step is not None and step.served is served:
+            self._overtake(step)
+
     def close(self) -> None:
         """Serve no more: what is open is let go, once a step that is under way is done."""
-        self._closed = True
+        with self._lock:
+            self._closed = True
+            parked, self._parked = self._parked, []
+        for one in parked:
+            one.release()
         self._busy.set()
         self._ring()
 
     def _ring(self) -> None:
-        os.eventfd_write(self._bell, 1)
+        os.eventfd_write(self._bell.fileno(), 1)
 
     def _hear(self) -> None:
         with suppress(BlockingIOError):  # who had the lead before has heard it
-            os.eventfd_read(self._bell)
+            os.eventfd_read(self._bell.fileno())
 
     def _end(self, wait: _Wait, error: Exception | None) -> None:
         with self._lock:
@@ -142,14 +155,30 @@ class Lead:
         if alone:  # else the bell has rung, and nobody has looked yet
             self._ring()
 
+    def _run(self) -> None:
+        self._lead()
+        while self._parks():
+            self._lead()
+
+    def _parks(self) -> bool:
+        """Wait until the lead is to be taken again; False where enough threads do, or it is over."""
+        call = threading.Semaphore(0)
+        with self._lock:
+            if self._closed or len(self._parked) == _PARKED:
+                return False
+            self._parked.append(call)
+        call.acquire()
+        return not self._closed
+
     def _lead(self) -> None:
+        """Serve until another thread has the lead, or all is over."""
         while not self._closed:
             while (wait := self._next_concluded()) is not None:
                 if not self._do(wait.served, partial(wait.served.conclude, wait.error)):
                     return
             self._end_what_is_late()
             for descriptor, _ in self._epoll.poll(_LOOK):
-                if descriptor == self._bell:
+                if descriptor == self._bell.fileno():
                     self._hear()
                 elif (served := self._served.get(descriptor)) and not self._do(served, served.serve):
                     return
@@ -215,32 +244,37 @@ class Lead:
         while not self._closed:
             time.sleep(_LONG)
             step = self._step
-            if step is not None and step is seen:
-                self._overtake(step)
+            if step is not None and step is seen and not self._overtake(step):
+                time.sleep(_PAUSE)
             seen = step
             quiet = 0 if step else quiet + 1
             if quiet == _QUIET:
                 self._busy.clear()
-                if self._step is None:
+                if self._step is None and not self._closed:
                     self._busy.wait()
                 quiet = 0
 
-    def _overtake(self, step: _Step) -> None:
-        """Have another thread take the lead from the one that is still at this step."""
+    def _overtake(self, step: _Step) -> bool:
+        """Have another thread take the lead from the one that is still at this step; False where there is none."""
         with self._lock:
             if self._step is not step:
-                return
+                return True
             try:
-                threading.Thread(target=self._lead, name="milter", daemon=True).start()  # it waits for the lock
+                self._call_another()  # which waits for the lock
             except RuntimeError as error:
                 logger.error("a session holds up the others", cause=cause(error))
-            else:
-                step.overtaken = True
-                self._away[step.served] = step
-                self._epoll.unregister(step.served.fileno())
-                self._step = None
-                return
-        time.sleep(_PAUSE)
+                return False
+            step.overtaken = True
+            self._away[step.served] = step
+            self._epoll.unregister(step.served.fileno())
+            self._step = None
+            return True
+
+    def _call_another(self) -> None:
+        if self._parked:
+            self._parked.pop().release()
+        else:
+            threading.Thread(target=self._run, name="milter", daemon=True).start()
 
     def _let_go(self) -> None:
         with self._lock:

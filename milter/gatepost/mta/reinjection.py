@@ -90,7 +90,7 @@ class Reinjection:
             listener.host,
             listener.port,
             local_hostname=self._hostname,
-            timeout=budget.left(),
+            timeout=budget.for_waiting(),
             context=self._tls(),
         )
         connection.ehlo()
