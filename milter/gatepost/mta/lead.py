@@ -60,14 +60,20 @@ class _Wait:
     served: Served
     until: float
     over: bool = False
+    void: bool = False  # it could not be begun
     error: Exception | None = None
 
 
 @dataclass(eq=False, slots=True)
 class _Step:
-    """A step under way; `concluded` is what came for this conversation since another thread has the lead."""
+    """
+    A step under way, the last one where it is `over`.
+
+    `concluded` is what came for this conversation since another thread has the lead.
+    """
 
     served: Served
+    over: bool = False
     overtaken: bool = False
     concluded: list[_Wait] = field(default_factory=list)
 
@@ -108,7 +114,7 @@ class Lead:
         Begin what a conversation waits for; its `conclude` is called once that is done.
 
         After `seconds` it is called with a StorageError, and what is done later counts no more. Raises what
-        `begin` does, which then must not tell of anything: nothing is waited for.
+        `begin` does; then nothing is waited for.
         """
         wait = _Wait(served, time.monotonic() + seconds)
         with self._lock:
@@ -117,7 +123,7 @@ class Lead:
             begin(partial(self._end, wait))
         except BaseException:
             with self._lock:
-                wait.over = True
+                wait.over = wait.void = True
                 self._waits.pop(wait, None)
             raise
 
@@ -190,7 +196,7 @@ class Lead:
                 wait = self._concluded.popleft()
                 if step := self._away.get(wait.served):
                     step.concluded.append(wait)
-                elif self._served.get(wait.served.fileno()) is wait.served:
+                elif not wait.void and self._served.get(wait.served.fileno()) is wait.served:
                     return wait
             return None
 
@@ -209,34 +215,40 @@ class Lead:
         self._step = step = _Step(served)
         if not self._busy.is_set():
             self._busy.set()
-        goes_on = _done(act)
+        if _done(act) and self._goes_on(step):
+            return not step.overtaken
+        self._forget(step)
+        _done(served.close)
         with self._lock:
-            if step.overtaken:
-                goes_on = self._taken_back(step, goes_on=goes_on)
-            else:
+            self._away.pop(served, None)
+            if not step.overtaken:
                 self._step = None
-                if not goes_on:
-                    self._epoll.unregister(served.fileno())
-                    del self._served[served.fileno()]
-        if not goes_on:
-            _done(served.close)
         return not step.overtaken
 
-    def _taken_back(self, step: _Step, *, goes_on: bool) -> bool:
-        """Give a conversation back to the thread that has the lead now; tell whether it goes on."""
-        served = step.served
-        del self._away[served]
-        if goes_on and not self._closed:
-            try:
-                self._epoll.register(served.fileno(), select.EPOLLIN)
-            except OSError as error:
-                logger.error("a session was ended", cause=cause(error))
-            else:
-                self._concluded.extend(step.concluded)
-                self._ring()
+    def _goes_on(self, step: _Step) -> bool:
+        """End a step; give the conversation to another thread if that has the lead now. False if it cannot go on."""
+        with self._lock:
+            if not step.overtaken:
+                self._step = None
                 return True
-        del self._served[served.fileno()]
-        return False
+            if self._closed:
+                return False
+            try:
+                self._epoll.register(step.served.fileno(), select.EPOLLIN)
+            except OSError as error:
+                _tell("a session was ended", error)
+                return False
+            del self._away[step.served]
+            self._concluded.extend(step.concluded)
+        self._ring()
+        return True
+
+    def _forget(self, step: _Step) -> None:
+        with self._lock:
+            step.over = True
+            if not step.overtaken:
+                self._epoll.unregister(step.served.fileno())
+            del self._served[step.served.fileno()]
 
     def _watch(self) -> None:
         seen = None
@@ -262,11 +274,12 @@ class Lead:
             try:
                 self._call_another()  # which waits for the lock
             except RuntimeError as error:
-                logger.error("a session holds up the others", cause=cause(error))
+                _tell("a session holds up the others", error)
                 return False
             step.overtaken = True
             self._away[step.served] = step
-            self._epoll.unregister(step.served.fileno())
+            if not step.over:
+                self._epoll.unregister(step.served.fileno())
             self._step = None
             return True
 
@@ -291,5 +304,10 @@ def _done(act: Callable[[], object]) -> bool:
     except (ConnectionError, BlockingIOError):  # it is gone, silent for hours, or refused, which was told
         return False
     except Exception as error:  # noqa: BLE001 - the mail server puts the mail off
-        logger.error("a session was ended", cause=cause(error))
+        _tell("a session was ended", error)
         return False
+
+
+def _tell(event: str, error: Exception) -> None:
+    with suppress(OSError, ValueError):  # stderr is gone: nobody can be told, and mail goes on
+        logger.error(event, cause=cause(error))
