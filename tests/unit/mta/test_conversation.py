@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gatepost.mta import conversation
-from gatepost.mta.conversation import Conversation
+from gatepost.mta.conversation import WAIT, Conversation
+from gatepost.mta.lead import Done
 
 NEGOTIATION = (b"O", struct.pack(">III", 6, 0x1FF, 0x1FFFFF))
 MESSAGE = (
@@ -82,29 +83,30 @@ def packed(*packets: tuple[bytes, bytes]) -> bytes:
     return b"".join(struct.pack(">I", 1 + len(data)) + letter + data for letter, data in packets)
 
 
+class NoLead:
+    """Serves nobody; notes what is expected."""
+
+    def __init__(self) -> None:
+        self.expected: list[tuple[Conversation, object, float]] = []
+
+    def expect(self, served: Conversation, begin: Callable[[Done], None], seconds: float) -> None:
+        self.expected.append((served, begin, seconds))
+
+
 def held(session: Session, *pieces: bytes) -> list[tuple[bytes, bytes]]:
     """Let a mail server send these pieces and hang up; gives the packets that it was sent."""
     ours, theirs = socket.socketpair()
-    with ours, theirs:
-        faults: list[Exception] = []
-        thread = threading.Thread(target=_hold, args=(ours, session, faults))
-        thread.start()
-        for piece in pieces:
-            theirs.sendall(piece)
-        theirs.shutdown(socket.SHUT_WR)
-        thread.join(30)
-        ours.close()
-        said = b"".join(iter(lambda: theirs.recv(1 << 16), b""))
-    if faults:
-        raise faults[0]
-    return list(unpacked(said))
-
-
-def _hold(connection: socket.socket, session: Session, faults: list[Exception]) -> None:
-    try:
-        Conversation(connection, session).hold()
-    except Exception as fault:  # noqa: BLE001 - the test raises it
-        faults.append(fault)
+    with theirs:
+        conversation = Conversation(ours, session, NoLead())
+        try:
+            for piece in pieces:
+                theirs.sendall(piece)
+                assert conversation.serve()
+            theirs.shutdown(socket.SHUT_WR)
+            assert not conversation.serve()
+        finally:
+            conversation.close()
+        return list(unpacked(b"".join(iter(lambda: theirs.recv(1 << 16), b""))))
 
 
 def unpacked(said: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -238,13 +240,12 @@ class TestWhatIsSaid:
             return int(Milter.ACCEPT if heard.wait(30) else Milter.TEMPFAIL)
 
         with ours, theirs:
-            thread = threading.Thread(target=Conversation(ours, Session(end)).hold)
-            thread.start()
             theirs.sendall(packed((b"E", b"")))
+            thread = threading.Thread(target=Conversation(ours, Session(end), NoLead()).serve)
+            thread.start()
             assert theirs.recv(100) == packed((b"p", b""))
             heard.set()
             assert theirs.recv(100) == packed((b"a", b""))
-            theirs.shutdown(socket.SHUT_WR)
             thread.join(30)
 
     def test_a_nul_never_ends_a_text(self) -> None:
