@@ -145,19 +145,37 @@ class TestWriter:
         """In a group with a row that cannot be stored the others are stored, and only its owner is told."""
         monkeypatch.setattr(writer_module.threading, "Thread", _Idle)
         writer = Writer(database, "gw")
-        jobs = [
-            writer_module._Job([row(1)]),
-            writer_module._Job([row(2, "nonsense")]),
-            writer_module._Job([row(3)]),
-        ]
-        writer._commit(jobs)
+        told: list[Exception | None] = []
+        rows = (row(1), row(2, "nonsense"), row(3))
+        writer._commit([writer_module._Job([one], told.append) for one in rows])
         writer._record(
             [FakeRecord(Event(at=1.0, queue_id=name)) for name in ("good", "\udcff", "last")], last=False
         )
 
-        assert [job.error is None for job in jobs] == [True, False, True]
+        assert [error is None for error in told] == [True, False, True]
         assert sql("SELECT count(*) FROM thread") == [(2,)]
         assert sql("SELECT queue_id FROM event ORDER BY id") == [("good",), ("last",)]
+
+    def test_who_does_not_wait_is_told(self, writer: Writer, sql: Sql) -> None:
+        """Who has rows written without a thread is told once they are on disk, and not before."""
+        told: list[tuple[Exception | None, object]] = []
+        writer.write([row()], lambda error: told.append((error, sql("SELECT count(*) FROM thread"))))
+        until(lambda: told, 20, "it is told")
+
+        assert told == [(None, [(1,)])]
+
+    def test_who_does_not_wait_is_told_of_a_failure(self, writer: Writer, sql: Sql) -> None:
+        """Who has rows written without a thread is told what was wrong with them, and others go on."""
+        told: list[Exception | None] = []
+        writer.write([row(1, "nonsense")], told.append)
+        writer.write([row(2)], told.append)
+        until(lambda: len(told) == 2, 20, "both are told")
+        sql("DROP TABLE thread")
+        writer.write([row(3)], told.append)
+        until(lambda: len(told) == 3, 20, "it is told")
+
+        assert [type(error) for error in told] == [StorageError, type(None), StorageError]
+        assert "the database refuses a row" in str(told[0])
 
     def test_closed_writer_takes_nothing(self, writer: Writer) -> None:
         """After the drain no message may believe that its row was written."""
@@ -165,6 +183,8 @@ class TestWriter:
 
         with pytest.raises(StorageError, match="closed"):
             writer.commit([row()])
+        with pytest.raises(StorageError, match="closed"):
+            writer.write([row()], pytest.fail)
 
     def test_overload_is_bounded_and_told(self, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
         """What finds no room is counted for the log; who waits is sent away with a temporary error."""
@@ -178,6 +198,8 @@ class TestWriter:
         assert (len(writer._records), writer._lost) == (2, 1)
         with pytest.raises(StorageError, match="too slow"):
             writer.commit([row()])
+        with pytest.raises(StorageError, match="too slow"):
+            writer.write([row()], pytest.fail)
 
 
 class _Idle:

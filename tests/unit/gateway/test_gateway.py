@@ -21,7 +21,7 @@ from gatepost.gateway.budget import Budget
 from gatepost.gateway.gateway import Gateway
 from gatepost.gateway.journal import Journal
 from gatepost.gateway.notices import Notice
-from gatepost.gateway.verdict import Accept, Discard, Reject, TempFail, Verdict
+from gatepost.gateway.verdict import Accept, Awaited, Discard, Reject, TempFail, Verdict
 from gatepost.message import address
 from gatepost.message.address import Address
 from gatepost.message.body import MemoryBody
@@ -705,6 +705,72 @@ class TestFaults:
 
         with pytest.raises(WorkerError, match="max_seconds"):
             built.process(transaction, built.survey(transaction), Budget(-1, keepalive=lambda: None))
+
+
+class TestAwaited:
+    """Where a verdict needs thread rows and nothing else, no thread waits for them."""
+
+    @pytest.fixture
+    def process(self, gateway: Build) -> Callable[[Transaction], Verdict | Awaited]:
+        built = gateway()
+        return lambda one: built.process(one, built.survey(one), Budget(60, keepalive=lambda: None))
+
+    def test_one_copy_in_place(self, world: World, process: Callable[[Transaction], Verdict | Awaited]) -> None:
+        """The copy is built, then its rows are written; only the verdict tells, records and counts it."""
+        world.key("partner.test")
+        told: list[Exception | None] = []
+
+        awaited = process(message("bob@partner.test", subject="*secure*"))
+
+        assert isinstance(awaited, Awaited)
+        assert "encrypt" in world.happened
+        assert world.rows == []
+        awaited.begin(told.append)
+        assert told == [None]
+        assert [row.outside for row in world.rows] == ["bob@partner.test"]
+        assert (world.events, world.submitted) == ([], [])
+        assert isinstance(awaited.conclude(), Accept)
+        assert [one.treatment for one in world.events] == ["openpgp"]
+        assert world.happened.index("commit") < world.happened.index("post")
+
+    def test_rows_that_cannot_be_written(
+        self, world: World, process: Callable[[Transaction], Verdict | Awaited]
+    ) -> None:
+        """Who began them hears of it; nothing is recorded, as there was no verdict."""
+        world.key("partner.test")
+        world.faults["commit"] = StorageError("down")
+
+        awaited = process(message("bob@partner.test", subject="*secure*"))
+
+        assert isinstance(awaited, Awaited)
+        with pytest.raises(StorageError, match="down"):
+            awaited.begin(pytest.fail)
+        assert world.events == []
+
+    def test_a_further_copy(self, world: World, process: Callable[[Transaction], Verdict | Awaited]) -> None:
+        """Where a copy leaves on its own, its rows are durable first, and the verdict is there at once."""
+        world.key("partner.test")
+
+        verdict = process(message("bob@partner.test", "carol@hosp.test", subject="*secure*"))
+
+        assert isinstance(verdict, Accept)
+        assert len(world.submitted) == 1
+        assert world.happened.index("commit") < world.happened.index("submit") < world.happened.index("post")
+
+    def test_a_held_copy(self, world: World, process: Callable[[Transaction], Verdict | Awaited]) -> None:
+        """Where a copy is held, the journal knows the message: its rows are waited for on the spot."""
+        world.key("partner.test")
+
+        verdict = process(message("bob@partner.test", "eve@nokey.test", subject="*secure*"))
+
+        assert isinstance(verdict, Accept)
+        assert [row.outside for row in world.rows] == ["bob@partner.test"]
+        assert world.happened.index("hold") < world.happened.index("commit") < world.happened.index("post")
+
+    def test_what_has_no_thread(self, world: World, process: Callable[[Transaction], Verdict | Awaited]) -> None:
+        """A message that nothing is written for gets its verdict at once."""
+        assert process(message("bob@out.test")) == Accept()
+        assert "commit" not in world.happened
 
 
 @pytest.fixture(scope="module")

@@ -433,6 +433,20 @@ class TestRetry:
         assert isinstance(mill.attempt(message(recipients)), Accept)
         assert not any(what.startswith("journal") for what in mill.world.happened)
 
+    def test_a_retry_that_is_known_waits_for_nothing(self, mill: Mill) -> None:
+        """Of a message that the journal knows the verdict is there at once, though only the original is left."""
+        for domain in ("one.test", "two.test"):
+            mill.world.partner(domain, demand="encrypt")
+        taken = steps(message((ONE, TWO))).index("submit") + 1
+        mill.fails(message((ONE, TWO)), Strike(taken + 1, StorageError("down")))
+        gateway, retry = mill.gateway(), again(message((ONE, TWO)))
+
+        verdict = gateway.process(retry, gateway.survey(retry), Budget(60, keepalive=lambda: None))
+
+        assert isinstance(verdict, Accept)
+        assert len(mill.world.submitted) == 1
+        assert mill.world.happened.count("commit") == 2
+
     def test_all_held_is_discarded_again(self, mill: Mill) -> None:
         """A message whose only copy is held is dropped at the retry as well, and held once."""
         assert Discard() == mill.attempt(message((EVE,)))

@@ -1,17 +1,21 @@
 """What the adapter answers to each step."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import Milter
 import pytest
 
+from gatepost.errors import StorageError
 from gatepost.gateway.metrics import NoMetrics
 from gatepost.gateway.survey import Survey
-from gatepost.gateway.verdict import Accept, Verdict
+from gatepost.gateway.verdict import Accept, Awaited, Verdict
 from gatepost.message.body import Spool
-from gatepost.message.edit import Form
+from gatepost.message.edit import Append, Form
 from gatepost.mta import adapter
 from gatepost.mta.adapter import Session
+from gatepost.mta.conversation import WAIT
+from gatepost.mta.lead import Done
 from gatepost.mta.sessions import Sessions
 
 ALL_ACTIONS = 0x1FF
@@ -92,19 +96,20 @@ def test_one_session_too_many_is_refused(tmp_path: Path) -> None:
     assert third.negotiate([ALL_ACTIONS, ALL_STEPS, 0, 0]) == Milter.REJECT
 
 
+@pytest.fixture
+def lines(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, object]]:
+    lines: list[dict[str, object]] = []
+
+    class Log:
+        def __getattr__(self, level: str) -> object:
+            return lambda event, **names: lines.append({"level": level, "event": event, **names})
+
+    monkeypatch.setattr(adapter, "logger", Log())
+    return lines
+
+
 class TestFaults:
     """Whatever fails in a step: a tempfail at the end, one line in the log, no traceback."""
-
-    @pytest.fixture
-    def lines(self, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, object]]:
-        lines: list[dict[str, object]] = []
-
-        class Log:
-            def __getattr__(self, level: str) -> object:
-                return lambda event, **names: lines.append({"level": level, "event": event, **names})
-
-        monkeypatch.setattr(adapter, "logger", Log())
-        return lines
 
     @pytest.fixture
     def session(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Session:
@@ -167,3 +172,152 @@ class TestFaults:
 
         assert [(line["event"], line["queue_id"]) for line in lines] == [("a recipient was refused", "4Xy")]
         assert lines[0]["recipient"] == "<@route\\xff.test:b@p.test>"
+
+
+class Writing:
+    """Lets everything through, changed, once its rows are written; what goes wrong may be said."""
+
+    def __init__(self) -> None:
+        self.fault: Exception | None = None
+        self.asked = 0
+
+    def check_recipient(self, *_: object) -> None:
+        pass
+
+    def survey(self, *given: object) -> Survey:
+        return Passing().survey(*given)
+
+    def process(self, *_: object) -> Awaited:
+        return Awaited(self.begin, self.conclude)
+
+    def begin(self, done: Done) -> None:
+        done(None)
+
+    def conclude(self) -> Verdict:
+        self.asked += 1
+        if self.fault is not None:
+            raise self.fault
+        return Accept(Form((Append(b"X-Done", b" yes"),)))
+
+
+class Context:
+    """Stands for the conversation: keeps what is expected, and what is edited."""
+
+    def __init__(self) -> None:
+        self.begun: list[Callable[[Done], None]] = []
+        self.seconds = 0.0
+        self.fault: Exception | None = None
+        self.said: list[tuple[object, ...]] = []
+
+    def setpriv(self, _: object) -> None:
+        pass
+
+    def getsymval(self, name: str) -> str | None:
+        return "4Xy" if name == "i" else None
+
+    def setreply(self, code: str, *_: str) -> None:
+        self.said.append(("reply", code))
+
+    def addheader(self, name: str, value: str, _: int) -> None:
+        self.said.append((name, value))
+
+    def expect(self, begin: Callable[[Done], None], seconds: float) -> None:
+        if self.fault is not None:
+            raise self.fault
+        self.begun.append(begin)
+        self.seconds = seconds
+
+
+class TestWaiting:
+    """A verdict that has to wait for rows: nothing is edited or answered before they are there."""
+
+    @pytest.fixture
+    def mail(self) -> Writing:
+        return Writing()
+
+    @pytest.fixture
+    def sessions(self) -> Sessions:
+        return Sessions(1)
+
+    @pytest.fixture
+    def session(self, tmp_path: Path, mail: Writing, sessions: Sessions) -> Session:
+        session = Session(
+            mail=mail, sessions=sessions, metrics=NoMetrics(), spool_directory=tmp_path, max_seconds=5
+        )
+        session._setctx(Context())
+        session.negotiate([ALL_ACTIONS, ALL_STEPS, 0, 0])
+        session.envfrom_bytes(b"<a@hosp.test>")
+        session.envrcpt_bytes(b"<b@p.test>")
+        session.eoh()
+        return session
+
+    def test_the_verdict_comes_with_the_rows(self, session: Session, mail: Writing, sessions: Sessions) -> None:
+        """What is awaited is begun, within the message's time; then it is edited and answered, once."""
+        assert session.eom() == WAIT
+        assert session._ctx.begun == [mail.begin]
+        assert 0 < session._ctx.seconds <= 5
+        assert (session._ctx.said, mail.asked, sessions.busy) == ([], 0, 1)
+
+        assert session.conclude(None) == Milter.ACCEPT
+        assert session._ctx.said == [("X-Done", " yes")]
+        assert (mail.asked, sessions.busy) == (1, 0)
+
+    def test_rows_that_are_not_written(
+        self, session: Session, mail: Writing, sessions: Sessions, lines: list[dict[str, object]]
+    ) -> None:
+        """Where the rows could not be written the message is put off: the verdict is not even asked for."""
+        session.eom()
+
+        assert session.conclude(StorageError("the disk is full")) == Milter.TEMPFAIL
+        assert session._ctx.said == [("reply", "451")]
+        assert (mail.asked, sessions.busy) == (0, 0)
+        assert lines == [{"level": "error", "event": "tempfail", "queue_id": "4Xy", "cause": "the disk is full"}]
+
+    def test_rows_that_cannot_be_begun(
+        self, session: Session, mail: Writing, sessions: Sessions, lines: list[dict[str, object]]
+    ) -> None:
+        """Where the writer takes no rows the message is put off at once."""
+        session._ctx.fault = StorageError("the writer is closed")
+
+        assert session.eom() == Milter.TEMPFAIL
+        assert (session._ctx.said, mail.asked, sessions.busy) == ([("reply", "451")], 0, 0)
+        assert [line["cause"] for line in lines] == ["the writer is closed"]
+
+    def test_a_verdict_that_fails(
+        self, session: Session, mail: Writing, sessions: Sessions, lines: list[dict[str, object]]
+    ) -> None:
+        """A fault after the wait puts the message off as any other does, and its text is not told."""
+        mail.fault = ZeroDivisionError("canary")
+        session.eom()
+
+        assert session.conclude(None) == Milter.TEMPFAIL
+        assert (session._ctx.said, sessions.busy) == ([("reply", "451")], 0)
+        assert [line["queue_id"] for line in lines] == ["4Xy"]
+        assert "canary" not in str(lines)
+
+    @pytest.mark.parametrize("end", ["close", "abort"])
+    def test_a_client_that_is_gone(self, session: Session, mail: Writing, sessions: Sessions, end: str) -> None:
+        """Who hangs up while it waits holds up no stop of the milter, and is not counted twice."""
+        session.eom()
+        getattr(session, end)()
+
+        assert sessions.drain(0) == 0
+        session.close()
+        assert (sessions.busy, mail.asked) == (0, 0)
+
+    def test_the_next_message(self, session: Session, mail: Writing, sessions: Sessions) -> None:
+        """After a message that waited the connection takes another one; nothing of the first is left."""
+        session.eom()
+        session.conclude(None)
+        session.envfrom_bytes(b"<a@hosp.test>")
+        session.eoh()
+
+        assert session.eom() == WAIT
+        assert sessions.busy == 1
+        assert session.conclude(None) == Milter.ACCEPT
+        assert mail.asked == 2
+
+    def test_nothing_is_awaited(self, session: Session, lines: list[dict[str, object]]) -> None:
+        """Without a verdict that waits there is none to give: the message is put off."""
+        assert session.conclude(None) == Milter.TEMPFAIL
+        assert [line["event"] for line in lines] == ["tempfail"]

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gatepost.mta import conversation
-from gatepost.mta.conversation import Conversation
+from gatepost.mta.conversation import WAIT, Conversation
+from gatepost.mta.lead import Done
 
 NEGOTIATION = (b"O", struct.pack(">III", 6, 0x1FF, 0x1FFFFF))
 MESSAGE = (
@@ -82,29 +83,30 @@ def packed(*packets: tuple[bytes, bytes]) -> bytes:
     return b"".join(struct.pack(">I", 1 + len(data)) + letter + data for letter, data in packets)
 
 
+class NoLead:
+    """Serves nobody; notes what is expected."""
+
+    def __init__(self) -> None:
+        self.expected: list[tuple[Conversation, object, float]] = []
+
+    def expect(self, served: Conversation, begin: Callable[[Done], None], seconds: float) -> None:
+        self.expected.append((served, begin, seconds))
+
+
 def held(session: Session, *pieces: bytes) -> list[tuple[bytes, bytes]]:
     """Let a mail server send these pieces and hang up; gives the packets that it was sent."""
     ours, theirs = socket.socketpair()
-    with ours, theirs:
-        faults: list[Exception] = []
-        thread = threading.Thread(target=_hold, args=(ours, session, faults))
-        thread.start()
-        for piece in pieces:
-            theirs.sendall(piece)
-        theirs.shutdown(socket.SHUT_WR)
-        thread.join(30)
-        ours.close()
-        said = b"".join(iter(lambda: theirs.recv(1 << 16), b""))
-    if faults:
-        raise faults[0]
-    return list(unpacked(said))
-
-
-def _hold(connection: socket.socket, session: Session, faults: list[Exception]) -> None:
-    try:
-        Conversation(connection, session).hold()
-    except Exception as fault:  # noqa: BLE001 - the test raises it
-        faults.append(fault)
+    with theirs:
+        conversation = Conversation(ours, session, NoLead())
+        try:
+            for piece in pieces:
+                theirs.sendall(piece)
+                assert conversation.serve()
+            theirs.shutdown(socket.SHUT_WR)
+            assert not conversation.serve()
+        finally:
+            conversation.close()
+        return list(unpacked(b"".join(iter(lambda: theirs.recv(1 << 16), b""))))
 
 
 def unpacked(said: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -238,13 +240,12 @@ class TestWhatIsSaid:
             return int(Milter.ACCEPT if heard.wait(30) else Milter.TEMPFAIL)
 
         with ours, theirs:
-            thread = threading.Thread(target=Conversation(ours, Session(end)).hold)
-            thread.start()
             theirs.sendall(packed((b"E", b"")))
+            thread = threading.Thread(target=Conversation(ours, Session(end), NoLead()).serve)
+            thread.start()
             assert theirs.recv(100) == packed((b"p", b""))
             heard.set()
             assert theirs.recv(100) == packed((b"a", b""))
-            theirs.shutdown(socket.SHUT_WR)
             thread.join(30)
 
     def test_a_nul_never_ends_a_text(self) -> None:
@@ -257,6 +258,183 @@ class TestWhatIsSaid:
 
         with pytest.raises(ValueError, match="NUL"):
             answered(Session(end), NEGOTIATION, (b"E", b""))
+
+
+class Waiting(Session):
+    """Waits at the end of each message; then does what the test wants."""
+
+    def __init__(self, at_conclude: Callable[[Session], int] = lambda _: int(Milter.ACCEPT)) -> None:
+        super().__init__(self._ask)
+        self._at_conclude = at_conclude
+
+    def conclude(self, error: Exception | None) -> int:
+        self.told.append(("conclude", error, self.getsymval("i"), self.getsymval("{auth_authen}")))
+        return self._at_conclude(self)
+
+    @staticmethod
+    def _ask(session: Session) -> int:
+        session._ctx.expect(begin, 7)
+        return WAIT
+
+
+def begin(_: Done) -> None:
+    """Stand for what is awaited, which nobody begins here."""
+
+
+class Line:
+    """A conversation with a session that waits, and the mail server's end of it."""
+
+    def __init__(self, session: Session) -> None:
+        ours, self._theirs = socket.socketpair()
+        self._theirs.setblocking(False)
+        self.lead = NoLead()
+        self.conversation = Conversation(ours, session, self.lead)
+
+    def send(self, *packets: tuple[bytes, bytes]) -> bool:
+        """Send packets, and have them served."""
+        self._theirs.sendall(packed(*packets))
+        return self.conversation.serve()
+
+    def hang_up(self) -> bool:
+        """Send no more, and have that served."""
+        self._theirs.shutdown(socket.SHUT_WR)
+        return self.conversation.serve()
+
+    def said(self) -> list[tuple[bytes, bytes]]:
+        """Give what has been said since."""
+        try:
+            return list(unpacked(self._theirs.recv(1 << 16)))
+        except BlockingIOError:
+            return []
+
+    def close(self) -> None:
+        """Let both ends go."""
+        self.conversation.close()
+        self._theirs.close()
+
+
+@pytest.fixture
+def line() -> Iterator[Callable[[Session], Line]]:
+    lines: list[Line] = []
+
+    def begin_line(session: Session) -> Line:
+        lines.append(Line(session))
+        return lines[-1]
+
+    yield begin_line
+    for one in lines:
+        one.close()
+
+
+class TestWaiting:
+    def test_nothing_is_answered_before(self, line: Callable[[Session], Line]) -> None:
+        """The end of a message that waits is not answered; what came before it is, and at once."""
+        session = Waiting()
+        found = line(session)
+
+        assert found.send(*MESSAGE)
+        assert found.said()[1:] == [(b"c", b""), (b"s", b"")]
+        assert found.lead.expected == [(found.conversation, begin, 7)]
+        assert found.conversation.serve()  # nothing has come
+        assert found.said() == []
+        assert found.conversation.conclude(None)
+        assert found.said() == [(b"a", b"")]
+
+    @pytest.mark.parametrize("error", [None, OSError("no disk")])
+    def test_with_its_own_macros(self, line: Callable[[Session], Line], error: Exception | None) -> None:
+        """A message's macros hold until it is concluded, and no longer; the session hears how the wait ended."""
+        session = Waiting()
+        found = line(session)
+        found.send(*MESSAGE)
+        assert session.getsymval("i") == "4Xy"
+        found.conversation.conclude(error)
+
+        assert session.told[-1] == ("conclude", error, "4Xy", "ann")
+        assert session.getsymval("i") is None
+        assert session.getsymval("{daemon_name}") == "inside"
+
+    @pytest.mark.parametrize("together", [True, False])
+    def test_what_comes_meanwhile_is_taken_afterwards(
+        self, line: Callable[[Session], Line], *, together: bool
+    ) -> None:
+        """What comes behind the end of a message that waits, at once or later, is looked at after its answer."""
+        session = Waiting()
+        found = line(session)
+        if together:
+            assert found.send(*MESSAGE, *MESSAGE[3:])
+        else:
+            assert found.send(*MESSAGE)
+            assert found.send(*MESSAGE[3:8])
+            assert found.send(*MESSAGE[8:])
+        found.said()
+        before = list(session.told)
+        assert before[-1] == "eom"
+        assert before.count("eom") == 1
+        assert found.conversation.conclude(None)
+
+        assert found.said() == [(b"a", b""), (b"c", b""), (b"s", b"")]
+        assert session.told[len(before)] == ("conclude", None, "4Xy", "ann")
+        assert session.told[len(before) + 1 :] == before[1:]
+        assert found.conversation.conclude(None)
+        assert found.said() == [(b"a", b"")]
+
+    def test_the_end_that_came_meanwhile(self, line: Callable[[Session], Line]) -> None:
+        """A mail server that has said goodbye behind its message is let go once that is concluded, not before."""
+        session = Waiting()
+        found = line(session)
+
+        assert found.send(*MESSAGE, (b"Q", b""))
+        assert not found.conversation.conclude(None)
+        assert session.told[-1][0] == "conclude"
+
+    def test_who_hangs_up_meanwhile(self, line: Callable[[Session], Line]) -> None:
+        """Nobody waits for a mail server that is gone."""
+        session = Waiting()
+        found = line(session)
+        found.send(*MESSAGE)
+
+        assert not found.hang_up()
+        assert "conclude" not in [one[0] for one in session.told]
+
+    def test_who_does_not_wait(self, line: Callable[[Session], Line], monkeypatch: pytest.MonkeyPatch) -> None:
+        """A mail server that goes on and on without its answer is not kept in memory: that ends it."""
+        monkeypatch.setattr(conversation, "_MOST", 1000)
+        found = line(Waiting())
+        found.send(*MESSAGE)
+
+        assert found.send((b"B", b"x" * 900))
+        with pytest.raises(ValueError, match="goes on without the answer"):
+            found.send((b"B", b"x" * 900))
+
+    def test_edits_come_before_the_verdict(self, line: Callable[[Session], Line]) -> None:
+        """What is edited after the wait goes out before the verdict, and both before any other answer."""
+
+        def edit(session: Session) -> int:
+            session._actions = 0x1FF
+            session.addheader("A", " 1")
+            session.replacebody(b"new")
+            return int(Milter.ACCEPT)
+
+        found = line(Waiting(edit))
+        found.send(*MESSAGE, MESSAGE[5])
+        found.said()
+        found.conversation.conclude(None)
+
+        assert found.said() == [(b"h", b"A\0 1\0"), (b"b", b"new"), (b"a", b""), (b"c", b"")]
+
+    def test_a_reply_comes_with_its_verdict(self, line: Callable[[Session], Line]) -> None:
+        """A refusal after the wait is said in the session's own words."""
+
+        def refuse(session: Session) -> int:
+            session.setreply("451", "4.7.1", "later")
+            return int(Milter.TEMPFAIL)
+
+        found = line(Waiting(refuse))
+        found.send(*MESSAGE)
+        found.said()
+        found.conversation.conclude(OSError("no disk"))
+
+        assert found.said() == [(b"y", b"451 4.7.1 later\0")]
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from lab.wait import until
 
 from gatepost.errors import ConfigError
 from gatepost.mta import listener
+from gatepost.mta.lead import Lead
 from gatepost.mta.listener import Listener
 from gatepost.mta.probe import answers, serves
 
@@ -39,18 +40,25 @@ def folder() -> Iterator[Path]:
         yield path
 
 
-def serving(name: str) -> tuple[Listener, threading.Thread]:
+@pytest.fixture
+def lead() -> Iterator[Lead]:
+    lead = Lead()
+    yield lead
+    lead.close()
+
+
+def serving(name: str, lead: Lead) -> tuple[Listener, threading.Thread]:
     found = Listener(name)
-    thread = threading.Thread(target=found.serve, args=(Session,))
+    thread = threading.Thread(target=found.serve, args=(Session, lead))
     thread.start()
     return found, thread
 
 
 @pytest.mark.parametrize("kind", ["unix", "inet"])
-def test_serves_until_it_is_closed(folder: Path, kind: str) -> None:
+def test_serves_until_it_is_closed(folder: Path, lead: Lead, kind: str) -> None:
     """Connections are taken at once and until the socket is closed; then the wait ends, and nothing is left."""
     name = f"unix:{folder}/m.sock" if kind == "unix" else f"inet:{free_port()}@127.0.0.1"
-    found, thread = serving(name)
+    found, thread = serving(name, lead)
     assert answers(name)
     assert serves(name, 5)  # hanging up is an answer
     found.close()
@@ -61,11 +69,11 @@ def test_serves_until_it_is_closed(folder: Path, kind: str) -> None:
     assert not (folder / "m.sock").exists()
 
 
-def test_what_a_dead_milter_left_goes(folder: Path) -> None:
+def test_what_a_dead_milter_left_goes(folder: Path, lead: Lead) -> None:
     """A socket that nobody listens at any more does not hinder the next milter."""
     with closing(socket.socket(socket.AF_UNIX)) as dead:
         dead.bind(f"{folder}/m.sock")
-    found, thread = serving(f"unix:{folder}/m.sock")
+    found, thread = serving(f"unix:{folder}/m.sock", lead)
     assert answers(f"unix:{folder}/m.sock")
     found.close()
     thread.join(5)
@@ -81,11 +89,11 @@ def test_where_it_cannot_listen(folder: Path, name: str) -> None:
     assert (folder / "file").read_text() == "kept"
 
 
-def test_a_broken_conversation_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_broken_conversation_is_told(folder: Path, lead: Lead, monkeypatch: pytest.MonkeyPatch) -> None:
     """What cannot be read ends that conversation with one line in the log; others go on."""
     told: list[dict[str, object]] = []
     monkeypatch.setattr(listener.logger, "error", lambda event, **names: told.append({"event": event} | names))
-    found, thread = serving(f"unix:{folder}/m.sock")
+    found, thread = serving(f"unix:{folder}/m.sock", lead)
     with closing(socket.socket(socket.AF_UNIX)) as bad:
         bad.connect(f"{folder}/m.sock")
         bad.sendall(b"GET / HTTP/1.1\r\n\r\n")
@@ -99,22 +107,23 @@ def test_a_broken_conversation_is_told(folder: Path, monkeypatch: pytest.MonkeyP
     assert [one["event"] for one in told] == ["a session was ended"]
 
 
-@pytest.mark.parametrize("lacking", ["descriptors", "threads"])
-def test_a_connection_too_many(folder: Path, monkeypatch: pytest.MonkeyPatch, lacking: str) -> None:
-    """Who cannot be taken now is told of; the milter takes the next one."""
+@pytest.mark.parametrize("lacking", ["descriptors", "watches"])
+def test_a_connection_too_many(folder: Path, lead: Lead, monkeypatch: pytest.MonkeyPatch, lacking: str) -> None:
+    """Who cannot be taken now is told of, and hung up on; the milter takes the next one."""
     told: list[str] = []
     monkeypatch.setattr(listener.logger, "error", lambda event, **_: told.append(event))
     monkeypatch.setattr(listener, "_PAUSE", 0.01)
-    faults = [OSError(errno.EMFILE, "no file")] if lacking == "descriptors" else [RuntimeError("no thread")]
-    kind, name = (socket.socket, "accept") if lacking == "descriptors" else (threading.Thread, "start")
+    fault = OSError(errno.EMFILE, "no file") if lacking == "descriptors" else OSError(errno.ENOSPC, "no watch")
+    faults = [fault]
+    kind, name = (socket.socket, "accept") if lacking == "descriptors" else (Lead, "take")
     does = getattr(kind, name)
 
-    def fails_once(self: object) -> object:
+    def fails_once(self: object, *given: object) -> object:
         if faults:
             raise faults.pop()
-        return does(self)
+        return does(self, *given)
 
-    found, thread = serving(f"unix:{folder}/m.sock")
+    found, thread = serving(f"unix:{folder}/m.sock", lead)
     try:
         assert serves(f"unix:{folder}/m.sock", 5)
         monkeypatch.setattr(kind, name, fails_once)
