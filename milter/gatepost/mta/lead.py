@@ -32,6 +32,7 @@ _LONG = 0.005  # seconds; a step that lasts between one and two of these loses t
 _QUIET = 200  # looks of the watch at nothing, after which it sleeps until there is a step
 _LOOK = 1.0  # seconds between two looks at what waits for too long
 _PAUSE = 1.0  # seconds after a thread that this host did not give
+_UNHEARD = suppress(OSError, ValueError)  # stderr is gone: nobody can be told, and mail goes on
 _PARKED = 8  # threads that have lost the lead and wait to take it again
 
 Done = Callable[[Exception | None], None]
@@ -226,7 +227,7 @@ class Lead:
         return not step.overtaken
 
     def _goes_on(self, step: _Step) -> bool:
-        """End a step; give the conversation to another thread if that has the lead now. False if it cannot go on."""
+        """End a step; give the conversation to the thread that has the lead now. False if it cannot go on."""
         with self._lock:
             if not step.overtaken:
                 self._step = None
@@ -236,7 +237,8 @@ class Lead:
             try:
                 self._epoll.register(step.served.fileno(), select.EPOLLIN)
             except OSError as error:
-                _tell("a session was ended", error)
+                with _UNHEARD:
+                    logger.error("a session was ended", cause=cause(error))
                 return False
             del self._away[step.served]
             self._concluded.extend(step.concluded)
@@ -274,7 +276,8 @@ class Lead:
             try:
                 self._call_another()  # which waits for the lock
             except RuntimeError as error:
-                _tell("a session holds up the others", error)
+                with _UNHEARD:
+                    logger.error("a session holds up the others", cause=cause(error))
                 return False
             step.overtaken = True
             self._away[step.served] = step
@@ -304,10 +307,6 @@ def _done(act: Callable[[], object]) -> bool:
     except (ConnectionError, BlockingIOError):  # it is gone, silent for hours, or refused, which was told
         return False
     except Exception as error:  # noqa: BLE001 - the mail server puts the mail off
-        _tell("a session was ended", error)
+        with _UNHEARD:
+            logger.error("a session was ended", cause=cause(error))
         return False
-
-
-def _tell(event: str, error: Exception) -> None:
-    with suppress(OSError, ValueError):  # stderr is gone: nobody can be told, and mail goes on
-        logger.error(event, cause=cause(error))

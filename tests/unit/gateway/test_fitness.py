@@ -16,8 +16,9 @@ from gatepost.decision.facts import RecipientFacts, Rung
 from gatepost.directory.key import Key, Trust
 from gatepost.gateway.aliases import Aliases
 from gatepost.gateway.fitness import Fitness
+from gatepost.gateway.next_hops import NextHops
 from gatepost.gateway.survey import Surveyor
-from gatepost.message.address import parse
+from gatepost.message.address import NULL_SENDER, parse
 from gatepost.message.direction import Direction
 from gatepost.message.transaction import Recipient
 
@@ -123,8 +124,9 @@ def test_the_rung(says: Certified) -> None:
         certification=Authorities(says),
     )
     facts = RecipientFacts(Recipient(parse(b"<bob@partner.test>")), Direction.OUT)
+    hops = NextHops(world, world.route, NULL_SENDER)
 
-    rung: Rung = surveyor.with_rungs(facts, None).rungs[Treatment.SMIME]
+    rung: Rung = surveyor.with_rungs(facts, {Treatment.SMIME}, hops).rungs[Treatment.SMIME]
 
     assert rung.usable is (not says.refusal)
     assert says.refusal in rung.reason

@@ -296,7 +296,7 @@ class TestSurvey:
         """Before the body is there, a rule about the size counts for everybody whom it may concern."""
         transaction = message("bob@out.test", "carol@hosp.test")
 
-        demanded = gateway(rule('direction = "out", size_over = 1000000')).survey(transaction).demanded
+        demanded = gateway(rule('direction = "out", size_over = 1000000')).survey(transaction).reachable
 
         assert ["bob@out.test"] == [one.address.text for one in demanded]
 
@@ -310,7 +310,7 @@ class TestSurvey:
         """`recipients_over` counts those outside, and nobody else."""
         survey = gateway(rule('direction = "out", recipients_over = 1')).survey(message(*recipients))
 
-        assert demanded == len(survey.demanded)
+        assert demanded == len(survey.reachable)
 
 
 TLS_RULE = """[[rule]]

@@ -38,8 +38,21 @@ def surveyor(world: World, *, aliases: Aliases | None = None, reader: FakeCertif
 
 
 def rungs(built: Surveyor) -> Mapping[Treatment, Rung]:
-    """Give what bob can take."""
-    return built.with_rungs(RecipientFacts(BOB, Direction.OUT), built.next_hops(message(BOB))).rungs
+    """Give what bob can take, of all there is."""
+    hops = built.next_hops(message(BOB))
+    return built.with_rungs(RecipientFacts(BOB, Direction.OUT), frozenset(Treatment), hops).rungs
+
+
+@pytest.mark.parametrize("reachable", [{Treatment.OPENPGP}, {Treatment.SMIME}, {Treatment.PICKUP}, set()])
+def test_nobody_asks_for_what_cannot_be_reached(reachable: set[Treatment]) -> None:
+    """Keys are looked up, and next hops asked about, for treatments alone that a ladder may come to."""
+    world = World()
+    world.key("bob@partner.test")
+    built = surveyor(world)
+    hops = built.next_hops(message(BOB))
+    found = built.with_rungs(RecipientFacts(BOB, Direction.OUT), reachable, hops).rungs
+
+    assert set(found) == reachable & {Treatment.OPENPGP, Treatment.SMIME}
 
 
 @pytest.mark.parametrize(("trust", "usable"), [(Trust.WKD, True), (Trust.ADMIN, True), (Trust.KEYSERVER, False)])

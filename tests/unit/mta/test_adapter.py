@@ -221,6 +221,9 @@ class Context:
     def addheader(self, name: str, value: str, _: int) -> None:
         self.said.append((name, value))
 
+    def aside(self) -> None:
+        self.said.append(("aside",))
+
     def expect(self, begin: Callable[[Done], None], seconds: float) -> None:
         if self.fault is not None:
             raise self.fault

@@ -1,5 +1,6 @@
 """The lead: one thread serves all, no long step holds up another conversation, and none is served by two."""
 
+import gc
 import os
 import queue
 import random
@@ -125,7 +126,13 @@ def lead(threads: object) -> Iterator[Lead]:
 @pytest.fixture
 def calm(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let no step be taken for a long one, however busy this host is."""
-    monkeypatch.setattr(Lead, "_overtake", lambda *_: None)
+    monkeypatch.setattr(Lead, "_overtake", lambda *_: True)
+
+
+@pytest.fixture
+def unwatched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let nobody look for long steps."""
+    monkeypatch.setattr(Lead, "_watch", lambda _: None)
 
 
 @pytest.fixture
@@ -194,6 +201,40 @@ class TestSteps:
         until(lambda: slow.closed, SECONDS, "it is served again")
 
         assert slow.got == b"ab"
+
+    @pytest.mark.usefixtures("unwatched")
+    def test_who_is_about_to_wait_steps_aside(self, lead: Lead, talks: Begin) -> None:
+        """Others go on at once, though nobody looks; threads that had the lead take it again, and are few."""
+        step = Long(before=lead.aside)
+        slow, other = talks(), talks()
+        for _ in range(5):
+            slow.act, step.may_end = step, threading.Event()
+            step.begun.clear()
+            slow.theirs.sendall(b"a")
+            assert step.begun.wait(SECONDS)
+            other.gets(b"x")
+            step.may_end.set()
+            slow.gets(b"b")
+
+        assert slow.got == b"ab" * 5
+        assert len(slow.threads | other.threads) <= 3
+
+    def test_stepping_aside_is_for_the_own_step(self, lead: Lead, talks: Begin) -> None:
+        """Who has lost the lead already, or never had it, takes it from nobody."""
+        slow_step, step = Long(before=lead.aside), Long(before=lead.aside)
+        slow, other = talks(slow_step), talks(step)
+        slow.theirs.sendall(b"a")
+        assert slow_step.begun.wait(SECONDS)
+        other.theirs.sendall(b"b")
+        assert step.begun.wait(SECONDS)
+        for _ in range(3):
+            lead.aside(slow)
+        slow_step.may_end.set()
+        step.may_end.set()
+        slow.gets(b"c")
+        other.gets(b"d")
+
+        assert (slow.got, other.got, slow.crowded, other.crowded) == (b"ac", b"bd", False, False)
 
     def test_whoever_was_away_is_served_on(self, talks: Begin) -> None:
         """After a long step a conversation is served by who serves the others, as often as it likes."""
@@ -283,7 +324,11 @@ class TestSteps:
 
         monkeypatch.setattr(lead_module, "_QUIET", 2)
         monkeypatch.setattr(
-            lead_module, "threading", SimpleNamespace(Thread=threading.Thread, Lock=threading.Lock, Event=Event)
+            lead_module,
+            "threading",
+            SimpleNamespace(
+                Semaphore=threading.Semaphore, Thread=threading.Thread, Lock=threading.Lock, Event=Event
+            ),
         )
         lead, slow, other = Lead(), Talk(), Talk()
         lead.take(slow)
@@ -562,3 +607,86 @@ def test_each_gets_all_once_and_in_order(lead: Lead, talks: Begin, seed: int) ->
 
 def _refused(*_: object) -> None:
     raise RuntimeError("can't start new thread")
+
+
+class TestLeftovers:
+    def test_the_watch_ends_though_it_was_about_to_sleep(
+        self, threads: Callable[[], set[threading.Thread]], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A watch that goes to sleep at the moment of the end does not sleep for ever."""
+        looks, may_look = threading.Event(), threading.Event()
+
+        def sleep(_: float) -> None:
+            looks.set()
+            may_look.wait(SECONDS)
+
+        monkeypatch.setattr(lead_module, "_QUIET", 1)
+        monkeypatch.setattr(lead_module, "time", SimpleNamespace(sleep=sleep, monotonic=time.monotonic))
+        lead = Lead()
+        assert looks.wait(SECONDS)
+        lead.close()
+        may_look.set()
+        try:
+            until(lambda: not threads(), 2, "the watch ends")
+        finally:
+            lead._busy.set()
+
+    def test_no_descriptor_is_left(self, threads: Callable[[], set[threading.Thread]]) -> None:
+        """What it was closed with is given back to this host."""
+        before = len(list(Path("/proc/self/fd").iterdir()))
+        lead, talk = Lead(), Talk()
+        lead.take(talk)
+        talk.gets(b"a")
+        lead.close()
+        until(lambda: talk.closed and not threads(), SECONDS, "it is closed")
+        talk.theirs.close()
+        del lead
+        gc.collect()
+
+        assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+    def test_done_and_then_failed(self, lead: Lead, talks: Begin) -> None:
+        """Who got an error is not concluded, though what failed had said that it was done."""
+        caught: list[Exception] = []
+
+        def begin(done: Done) -> None:
+            done(None)
+            raise StorageError("the writer is closed")
+
+        def act(talk: Talk, _: bytes) -> bool:
+            talk.act = lambda *_: True
+            try:
+                lead.expect(talk, begin, 60)
+            except StorageError as error:
+                caught.append(error)
+            return True
+
+        asks, other = talks(act), talks()
+        asks.gets(b"a")
+        until(lambda: caught, SECONDS, "the error comes")
+        other.gets(b"x")
+        asks.gets(b"b")
+
+        assert asks.concluded == []
+
+    @pytest.mark.parametrize("long", [False, True])
+    def test_a_log_that_is_gone(self, talks: Begin, monkeypatch: pytest.MonkeyPatch, long: bool) -> None:
+        """Where nobody reads the log any more, a conversation that fails is let go, and others go on."""
+
+        def gone(*_: object, **__: object) -> None:
+            raise BrokenPipeError
+
+        def fails() -> bool:
+            raise ValueError
+
+        monkeypatch.setattr(lead_module.logger, "error", gone)
+        step = Long()
+        step.outcome = fails
+        bad, other = talks(step if long else lambda *_: fails()), talks()
+        bad.theirs.sendall(b"a")
+        if long:
+            assert step.begun.wait(SECONDS)
+            other.gets(b"x")
+            step.may_end.set()
+        other.gets(b"x")
+        until(lambda: bad.closed, 2, "it is let go")
