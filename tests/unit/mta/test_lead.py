@@ -605,6 +605,11 @@ def test_each_gets_all_once_and_in_order(lead: Lead, talks: Begin, seed: int) ->
     assert [len(one.concluded) for one in many] == [wild.asked.count(one) for one in many]
 
 
+def _descriptors() -> int:
+    gc.collect()
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
 def _refused(*_: object) -> None:
     raise RuntimeError("can't start new thread")
 
@@ -633,7 +638,7 @@ class TestLeftovers:
 
     def test_no_descriptor_is_left(self, threads: Callable[[], set[threading.Thread]]) -> None:
         """What it was closed with is given back to this host."""
-        before = len(list(Path("/proc/self/fd").iterdir()))
+        before = _descriptors()
         lead, talk = Lead(), Talk()
         lead.take(talk)
         talk.gets(b"a")
@@ -641,9 +646,8 @@ class TestLeftovers:
         until(lambda: talk.closed and not threads(), SECONDS, "it is closed")
         talk.theirs.close()
         del lead
-        gc.collect()
 
-        assert len(list(Path("/proc/self/fd").iterdir())) == before
+        until(lambda: _descriptors() == before, SECONDS, "its descriptors are gone")
 
     def test_done_and_then_failed(self, lead: Lead, talks: Begin) -> None:
         """Who got an error is not concluded, though what failed had said that it was done."""
