@@ -168,14 +168,14 @@ class Lead:
             self._lead()
 
     def _parks(self) -> bool:
-        """Wait until the lead is to be taken again; False where enough threads do, or it is over."""
+        """Wait until the lead is to be taken again; False where enough threads do, or all is over."""
         call = threading.Semaphore(0)
         with self._lock:
             if self._closed or len(self._parked) == _PARKED:
                 return False
             self._parked.append(call)
         call.acquire()
-        return not self._closed
+        return True
 
     def _lead(self) -> None:
         """Serve until another thread has the lead, or all is over."""
