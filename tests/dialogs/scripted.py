@@ -22,7 +22,7 @@ from gatepost.message.body import MemoryBody
 from gatepost.message.edit import Append, Change, Form, Prepend
 from gatepost.message.field import named
 from gatepost.message.transaction import Client, Transaction
-from gatepost.mta import adapter
+from gatepost.mta import server
 from gatepost.mta.sessions import Sessions
 
 _TOGETHER = 16
@@ -102,7 +102,7 @@ def _saw(transaction: Transaction) -> dict[str, object]:
 
 def main(folder: Path) -> None:
     """Serve until SIGTERM, as `gatepost run milter` does."""
-    cut_off = adapter.serve(
+    cut_off = server.serve(
         socket=f"unix:{folder / 'milter.sock'}",
         mail=Script(folder),
         spool_directory=folder,

@@ -15,7 +15,7 @@ from gatepost.app.monitoring import monitor_of
 from gatepost.app.store import open_database, quarantine_of
 from gatepost.errors import ConfigError, WorkerError
 from gatepost.gateway.gateway import Gateway
-from gatepost.mta import adapter, probe
+from gatepost.mta import probe, server
 from gatepost.mta.sessions import Sessions
 from gatepost.settings import Settings
 from gatepost.vault.expiry import Expiry
@@ -48,7 +48,7 @@ def serve_milter(settings: Settings, ready: Callable[[], None]) -> None:
     gc.freeze()  # what is there by now stays: the collector need not look at it again and again
     os.umask(0o007)  # the mail server reaches the socket by the group of its directory
     monitor.serve()
-    cut_off = adapter.serve(
+    cut_off = server.serve(
         socket=settings.gateway.socket,
         mail=wired.service,
         sessions=sessions,

@@ -9,9 +9,6 @@ tempfail. A session is a connection; a Receiving is one message on it.
 Sources: libmilter's API; Postfix MILTER_README; milter8.c.
 """
 
-import signal
-import threading
-import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -30,8 +27,6 @@ from gatepost.message.address import Address
 from gatepost.message.transaction import Came, Client, Recipient, Transaction
 from gatepost.mta import edits
 from gatepost.mta.conversation import WAIT
-from gatepost.mta.lead import Lead
-from gatepost.mta.listener import Listener
 from gatepost.mta.receiving import Receiving
 from gatepost.mta.sessions import Sessions
 
@@ -43,7 +38,6 @@ _SILENT = Milter.P_NR_CONN | Milter.P_NR_MAIL | Milter.P_NR_HDR | Milter.P_NR_EO
 _NEEDED = Milter.P_HDR_LEADSPC
 _WANTED = _UNUSED | _SILENT | _NEEDED | Milter.P_SKIP
 
-_LAST_REPLY_SECONDS = 0.5  # in which the last verdicts are written
 _REPLY_LINES = 32  # what smfi_setmlreply takes
 _REPLY_LENGTH = 480
 
@@ -323,45 +317,3 @@ def _reply_line(text: str) -> str:
 
 def _texts(parameters: tuple[bytes, ...]) -> tuple[str, ...]:
     return tuple(parameter.decode("utf-8", "surrogateescape") for parameter in parameters)
-
-
-def serve(
-    *,
-    socket: str,
-    mail: Mail,
-    sessions: Sessions,
-    metrics: Metrics,
-    spool_directory: Path,
-    max_seconds: float,
-    drain_seconds: float,
-    ready: Callable[[], None],
-    stopping: Callable[[], None],
-) -> int:
-    """
-    Serve the milter socket (`unix:/path` or `inet:port@host`) until SIGTERM; give how many messages were cut off.
-
-    The main thread gets the signal, closes the socket at once, and waits for the messages under way. Raises
-    ConfigError where it cannot listen.
-    """
-
-    def session() -> Session:
-        return Session(
-            mail=mail, sessions=sessions, metrics=metrics, spool_directory=spool_directory, max_seconds=max_seconds
-        )
-
-    listener = Listener(socket)
-    lead = Lead()
-    ended = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, lambda *_: ended.set())
-    threading.Thread(target=listener.serve, args=(session, lead), daemon=True).start()
-    ready()
-    ended.wait()
-    stopping()
-    listener.close()
-    was_busy = sessions.busy
-    left = sessions.drain(drain_seconds)
-    if was_busy:
-        time.sleep(_LAST_REPLY_SECONDS)
-    lead.close()
-    return left

@@ -20,7 +20,7 @@ import struct
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
-from gatepost.mta.lead import Done
+from gatepost.mta.waits import Done
 
 # What callbacks give back (libmilter's mfapi.h, SMFIS_*), and the packets that say it.
 CONTINUE, REJECT, DISCARD, ACCEPT, TEMPFAIL, NOREPLY, SKIP = 0, 1, 2, 3, 4, 7, 8

@@ -17,7 +17,6 @@ import os
 import select
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -25,17 +24,16 @@ from functools import partial
 from io import FileIO
 from typing import Protocol
 
-from gatepost.errors import StorageError, cause
+from gatepost.errors import cause
 from gatepost.log import logger
+from gatepost.mta.waits import Done, Wait, Waits
 
 _LONG = 0.005  # seconds; a step that lasts between one and two of these loses the lead
 _QUIET = 200  # looks of the watch at nothing, after which it sleeps until there is a step
-_LOOK = 1.0  # seconds between two looks at what waits for too long
+_LOOK = 1.0  # seconds after which it is seen to what waits for too long
 _PAUSE = 1.0  # seconds after a thread that this host did not give
 _UNHEARD = suppress(OSError, ValueError)  # stderr is gone: nobody can be told, and mail goes on
 _PARKED = 8  # threads that have lost the lead and wait to take it again
-
-Done = Callable[[Exception | None], None]
 
 
 class Served(Protocol):
@@ -55,17 +53,6 @@ class Served(Protocol):
 
 
 @dataclass(eq=False, slots=True)
-class _Wait:
-    """Something that a conversation waits for without a thread."""
-
-    served: Served
-    until: float
-    over: bool = False
-    void: bool = False  # it could not be begun
-    error: Exception | None = None
-
-
-@dataclass(eq=False, slots=True)
 class _Step:
     """
     A step under way, the last one where it is `over`.
@@ -76,7 +63,7 @@ class _Step:
     served: Served
     over: bool = False
     overtaken: bool = False
-    concluded: list[_Wait] = field(default_factory=list)
+    concluded: list[Wait[Served]] = field(default_factory=list)
 
 
 class Lead:
@@ -90,10 +77,8 @@ class Lead:
         self._epoll.register(self._bell, select.EPOLLIN)
         self._served: dict[int, Served] = {}
         self._away: dict[Served, _Step] = {}  # whose steps are under way in threads that have lost the lead
-        self._waits: dict[_Wait, None] = {}
-        self._concluded: deque[_Wait] = deque()
+        self._waits: Waits[Served] = Waits(self._ring)
         self._parked: list[threading.Semaphore] = []
-        self._next_look = 0.0
         self._step: _Step | None = None  # that of the thread that has the lead
         self._busy = threading.Event()
         self._closed = False
@@ -117,16 +102,7 @@ class Lead:
         After `seconds` it is called with a StorageError, and what is done later counts no more. Raises what
         `begin` does; then nothing is waited for.
         """
-        wait = _Wait(served, time.monotonic() + seconds)
-        with self._lock:
-            self._waits[wait] = None
-        try:
-            begin(partial(self._end, wait))
-        except BaseException:
-            with self._lock:
-                wait.over = wait.void = True
-                self._waits.pop(wait, None)
-            raise
+        self._waits.begin(served, begin, seconds)
 
     def aside(self, served: Served) -> None:
         """Let another thread go on with the others: this conversation's step is about to wait for something."""
@@ -151,17 +127,6 @@ class Lead:
         with suppress(BlockingIOError):  # who had the lead before has heard it
             os.eventfd_read(self._bell.fileno())
 
-    def _end(self, wait: _Wait, error: Exception | None) -> None:
-        with self._lock:
-            if wait.over:
-                return
-            wait.over, wait.error = True, error
-            self._waits.pop(wait, None)
-            self._concluded.append(wait)
-            alone = len(self._concluded) == 1
-        if alone:  # else the bell has rung, and nobody has looked yet
-            self._ring()
-
     def _run(self) -> None:
         self._lead()
         while self._parks():
@@ -179,11 +144,13 @@ class Lead:
 
     def _lead(self) -> None:
         """Serve until another thread has the lead, or all is over."""
+        with self._lock:
+            pass  # it is held until whoever had the lead before has lost it
         while not self._closed:
             while (wait := self._next_concluded()) is not None:
-                if not self._do(wait.served, partial(wait.served.conclude, wait.error)):
+                if not self._do(wait.whose, partial(wait.whose.conclude, wait.error)):
                     return
-            self._end_what_is_late()
+            self._waits.end_what_is_late()
             for descriptor, _ in self._epoll.poll(_LOOK):
                 if descriptor == self._bell.fileno():
                     self._hear()
@@ -191,25 +158,14 @@ class Lead:
                     return
         self._let_go()
 
-    def _next_concluded(self) -> _Wait | None:
-        with self._lock:
-            while self._concluded:
-                wait = self._concluded.popleft()
-                if step := self._away.get(wait.served):
+    def _next_concluded(self) -> Wait[Served] | None:
+        while (wait := self._waits.next()) is not None:
+            with self._lock:
+                if step := self._away.get(wait.whose):
                     step.concluded.append(wait)
-                elif not wait.void and self._served.get(wait.served.fileno()) is wait.served:
+                elif self._served.get(wait.whose.fileno()) is wait.whose:
                     return wait
-            return None
-
-    def _end_what_is_late(self) -> None:
-        now = time.monotonic()
-        if now < self._next_look:
-            return
-        self._next_look = now + _LOOK
-        with self._lock:
-            late = [wait for wait in self._waits if wait.until <= now]
-        for wait in late:
-            self._end(wait, StorageError("the database did not commit while the message had time"))
+        return None
 
     def _do(self, served: Served, act: Callable[[], bool]) -> bool:
         """Do one step; tell whether this thread still has the lead."""
@@ -241,8 +197,7 @@ class Lead:
                     logger.error("a session was ended", cause=cause(error))
                 return False
             del self._away[step.served]
-            self._concluded.extend(step.concluded)
-        self._ring()
+        self._waits.give_back(step.concluded)
         return True
 
     def _forget(self, step: _Step) -> None:
@@ -274,7 +229,7 @@ class Lead:
             if self._step is not step:
                 return True
             try:
-                self._call_another()  # which waits for the lock
+                self._call_another()
             except RuntimeError as error:
                 with _UNHEARD:
                     logger.error("a session holds up the others", cause=cause(error))

@@ -15,8 +15,8 @@ from gatepost.message.edit import Append, Form
 from gatepost.mta import adapter
 from gatepost.mta.adapter import Session
 from gatepost.mta.conversation import WAIT
-from gatepost.mta.lead import Done
 from gatepost.mta.sessions import Sessions
+from gatepost.mta.waits import Done
 
 ALL_ACTIONS = 0x1FF
 ALL_STEPS = 0x1FFFFF

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from gatepost.mta import conversation
 from gatepost.mta.conversation import WAIT, Conversation
-from gatepost.mta.lead import Done
+from gatepost.mta.waits import Done
 
 NEGOTIATION = (b"O", struct.pack(">III", 6, 0x1FF, 0x1FFFFF))
 MESSAGE = (

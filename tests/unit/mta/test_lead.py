@@ -17,7 +17,9 @@ from lab.wait import until
 
 from gatepost.errors import StorageError
 from gatepost.mta import lead as lead_module
-from gatepost.mta.lead import Done, Lead
+from gatepost.mta import waits
+from gatepost.mta.lead import Lead
+from gatepost.mta.waits import Done
 
 SECONDS = 20  # within which what is to happen does
 
@@ -138,7 +140,8 @@ def unwatched(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let it be looked often for what is late."""
-    monkeypatch.setattr(lead_module, "_LOOK", 0.01)
+    for module in (lead_module, waits):
+        monkeypatch.setattr(module, "_LOOK", 0.01)
 
 
 @pytest.fixture
@@ -460,7 +463,7 @@ class TestWaiting:
 
         assert caught == ["the writer is closed"]
         assert asks.concluded == []
-        assert not lead._waits
+        assert not lead._waits._open
 
     def test_who_is_gone_is_not_concluded(self, lead: Lead, talks: Begin) -> None:
         """What a conversation waited for is nothing to anybody else, not even to the next at its descriptor."""
