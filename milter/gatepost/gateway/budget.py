@@ -41,6 +41,11 @@ class Budget:
         self._aside()
         return self.left()
 
+    def wait(self) -> None:
+        """Let other messages go on, and tick: called before something is waited for, and meanwhile."""
+        self._aside()
+        self.tick()
+
     def tick(self) -> None:
         """Give a sign of life if one is due; raises WorkerError when the time is up."""
         self.left()

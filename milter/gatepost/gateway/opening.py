@@ -189,7 +189,7 @@ class Opening:
                 return _Look(fault, flag=self._flag(layer.entity, layer.depth))
             if mail is None:
                 return self._within(_Look(), layer.entity, layer.depth)
-            verified = self._signatures.verify(mail, origin.author, budget.tick)
+            verified = self._signatures.verify(mail, origin.author, budget.wait)
             content = self._signed(verified)
             return self._within(_Look(verified, content if verified.opaque else None), content, layer.depth)
 

@@ -88,13 +88,13 @@ class Protection:
         match copy.treatment:
             case Treatment.OPENPGP:
                 certificates = [key.certificate for key in copy.keys]
-                armor = self._encryption.encrypt(plaintext, certificates, budget.tick)
+                armor = self._encryption.encrypt(plaintext, certificates, budget.wait)
                 content_type, body = pgpmime.enclose(armor, self._directory)
                 return (Field(b"Content-Type", content_type),), body
             case Treatment.SMIME:
                 announced = {key.certificate: key.capabilities for key in copy.keys}
                 return self._smime.enclose(
-                    plaintext, tuple(announced), budget.tick, announced=announced, floor=copy.floor
+                    plaintext, tuple(announced), budget.wait, announced=announced, floor=copy.floor
                 )
         return (content, body) if copy.signed else None
 

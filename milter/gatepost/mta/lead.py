@@ -28,8 +28,8 @@ from gatepost.errors import cause
 from gatepost.log import logger
 from gatepost.mta.waits import Done, Wait, Waits
 
-_LONG = 0.005  # seconds; a step that lasts between one and two of these loses the lead
-_QUIET = 200  # looks of the watch at nothing, after which it sleeps until there is a step
+_LONG = 0.01  # seconds; a step that lasts between one and two of these loses the lead
+_QUIET = 100  # looks of the watch at nothing, after which it sleeps until there is a step
 _LOOK = 1.0  # seconds after which it is seen to what waits for too long
 _PAUSE = 1.0  # seconds after a thread that this host did not give
 _UNHEARD = suppress(OSError, ValueError)  # stderr is gone: nobody can be told, and mail goes on

@@ -43,9 +43,11 @@ class Pool:
         """
         Encrypt a message that comes in pieces to every certificate; gives the ASCII armor, lines ended by LF.
 
-        `on_wait` is called about every 5 s; what it raises ends the wait. Raises CryptoError, WorkerError and,
-        where the disk is full, OSError.
+        `on_wait` is called before it waits for a process, and about every 5 s meanwhile; what it raises ends the
+        wait. Raises CryptoError, WorkerError and, where the disk is full, OSError.
         """
+        if self._engine == "gnupg":  # a process of its own for each
+            on_wait()
         gathered: list[bytes] = []
         size = 0
         rest = iter(pieces)
@@ -82,7 +84,8 @@ class Pool:
         """
         Verify a detached OpenPGP signature with these certificates; gives who made it.
 
-        `on_wait` is called about every 5 s; what it raises ends the wait. Raises SignatureError, WorkerError and,
+        `on_wait` is called before it waits for a process, and about every 5 s meanwhile; what it raises ends the
+        wait. Raises SignatureError, WorkerError and,
         where the disk is full, OSError.
         """
         if len(signed) <= _ON_THE_SPOT:

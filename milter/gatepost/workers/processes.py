@@ -58,9 +58,10 @@ class Processes:
         """
         Run an importable function there, and wait for what it gives.
 
-        `on_wait` is called about every 5 s; what it raises ends the task. Raises WorkerError, and the CryptoError
-        that the function raised.
+        `on_wait` is called before, and about every 5 s meanwhile; what it raises ends the task. Raises
+        WorkerError, and the CryptoError that the function raised.
         """
+        on_wait()
         task = (self._limits.cpu_seconds, function, arguments)
         pool = self._started()
         self._count(tasks=1)

@@ -1121,6 +1121,18 @@ class TestAliases:
         assert judgement.reasons[0] == "the alias away@hosp.test leads here"
 
 
+def test_a_message_that_is_split_makes_room(world: World, gateway: Build) -> None:
+    """Just before the journal is written, others may go on."""
+    world.key("partner.test")
+    world.partner("partner.test", demand="encrypt")
+    transaction, built = message("bob@partner.test", "eve@plain.test"), gateway()
+    room: list[int] = []
+    budget = Budget(60, keepalive=lambda: None, aside=lambda: room.append(len(world.happened)))
+    built.process(transaction, built.survey(transaction), budget)
+
+    assert world.happened.index("journal add") in room
+
+
 def test_a_release_is_noted_before_and_after(world: World, gateway: Build) -> None:
     """The journal knows of a release before its first copy goes and after its last; then it is recorded."""
     world.key("partner.test")

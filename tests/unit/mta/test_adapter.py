@@ -7,9 +7,10 @@ import Milter
 import pytest
 
 from gatepost.errors import StorageError
+from gatepost.gateway.budget import Budget
 from gatepost.gateway.metrics import NoMetrics
 from gatepost.gateway.survey import Survey
-from gatepost.gateway.verdict import Accept, Awaited, Verdict
+from gatepost.gateway.verdict import Accept, Awaited, Discard, Verdict
 from gatepost.message.body import Spool
 from gatepost.message.edit import Append, Form
 from gatepost.mta import adapter
@@ -264,6 +265,20 @@ class TestWaiting:
         assert session.conclude(None) == Milter.ACCEPT
         assert session._ctx.said == [("X-Done", " yes")]
         assert (mail.asked, sessions.busy) == (1, 0)
+
+    def test_others_go_on_while_a_message_waits(
+        self, session: Session, mail: Writing, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What the gateway waits for makes room for the other conversations."""
+
+        def waits(_transaction: object, _survey: object, budget: Budget) -> Verdict:
+            budget.wait()
+            return Discard()
+
+        monkeypatch.setattr(mail, "process", waits)
+
+        assert session.eom() == Milter.DISCARD
+        assert session._ctx.said == [("aside",)]
 
     def test_rows_that_are_not_written(
         self, session: Session, mail: Writing, sessions: Sessions, lines: list[dict[str, object]]

@@ -133,13 +133,17 @@ def test_its_own_words_come_back(processes: Processes) -> None:
 
 
 def test_waiting_can_be_given_up(processes: Processes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The caller is asked while it waits; what it raises ends the wait and the task."""
+    """The caller is asked before it waits and meanwhile; what it raises ends the wait and the task."""
     monkeypatch.setattr(module, "_TICK", 0.05)
     processes.run(well, tmp_path / "before", on_wait=nothing)
     worker = int((tmp_path / "before").read_text())
 
+    asked: list[int] = []
+
     def give_up() -> None:
-        raise WorkerError("the message's time is over")
+        asked.append(1)
+        if len(asked) > 1:
+            raise WorkerError("the message's time is over")
 
     with pytest.raises(WorkerError, match="time is over"):
         processes.run(sleeps, on_wait=give_up)
