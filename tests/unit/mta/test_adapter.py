@@ -335,7 +335,13 @@ class TestWaiting:
         assert session.conclude(None) == Milter.ACCEPT
         assert mail.asked == 2
 
-    def test_nothing_is_awaited(self, session: Session, lines: list[dict[str, object]]) -> None:
-        """Without a verdict that waits there is none to give: the message is put off."""
+    def test_a_verdict_is_given_once(
+        self, session: Session, mail: Writing, lines: list[dict[str, object]]
+    ) -> None:
+        """Where no verdict is awaited, or no longer, none is given: that is a tempfail which says so."""
+        session.eom()
+        session.conclude(None)
+
         assert session.conclude(None) == Milter.TEMPFAIL
-        assert [line["event"] for line in lines] == ["tempfail"]
+        assert mail.asked == 1
+        assert ["RuntimeError" in str(line["cause"]) for line in lines] == [True]

@@ -137,8 +137,14 @@ def unwatched(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Lead, "_watch", lambda _: None)
 
 
+@pytest.fixture(autouse=True)
+def seldom(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let nothing be found only because it is looked for now and then."""
+    monkeypatch.setattr(lead_module, "_LOOK", 3 * SECONDS)
+
+
 @pytest.fixture
-def often(monkeypatch: pytest.MonkeyPatch) -> None:
+def often(monkeypatch: pytest.MonkeyPatch, seldom: None) -> None:  # noqa: ARG001 - which comes first
     """Let it be looked often for what is late."""
     for module in (lead_module, waits):
         monkeypatch.setattr(module, "_LOOK", 0.01)

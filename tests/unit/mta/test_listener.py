@@ -13,6 +13,7 @@ from lab.wait import until
 
 from gatepost.errors import ConfigError
 from gatepost.mta import listener
+from gatepost.mta.conversation import Conversation
 from gatepost.mta.lead import Lead
 from gatepost.mta.listener import Listener
 from gatepost.mta.probe import answers, serves
@@ -117,9 +118,11 @@ def test_a_connection_too_many(folder: Path, lead: Lead, monkeypatch: pytest.Mon
     faults = [fault]
     kind, name = (socket.socket, "accept") if lacking == "descriptors" else (Lead, "take")
     does = getattr(kind, name)
+    refused: list[Conversation] = []
 
-    def fails_once(self: object, *given: object) -> object:
+    def fails_once(self: object, *given: Conversation) -> object:
         if faults:
+            refused.extend(given)
             raise faults.pop()
         return does(self, *given)
 
@@ -136,3 +139,4 @@ def test_a_connection_too_many(folder: Path, lead: Lead, monkeypatch: pytest.Mon
 
     assert not thread.is_alive()
     assert told == ["a connection could not be taken"]
+    assert [one._connection.fileno() for one in refused] == [-1] * (lacking == "watches")
