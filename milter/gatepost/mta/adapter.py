@@ -175,7 +175,7 @@ class Session(Milter.Base):  # type: ignore[misc] # pymilter has no types
 
     def _answered(self, act: Callable[[], int]) -> int:
         """Give what `act` answers, and a tempfail for whatever it raises; unless it waits, the message is over."""
-        answer = WAIT
+        answer = int(Milter.TEMPFAIL)
         try:
             answer = act()
         except BaseException as error:  # noqa: BLE001 - whatever went wrong, the answer is a tempfail

@@ -116,6 +116,7 @@ class Conversation:
         """Take each packet that is whole; what was said goes out at once."""
         for letter, data in self._packets():
             if letter == b"Q":
+                self._flush()
                 return False
             step = self._steps.get(letter)
             answer = CONTINUE if step is None else step(data)

@@ -313,6 +313,22 @@ class TestWaiting:
         assert [line["queue_id"] for line in lines] == ["4Xy"]
         assert "canary" not in str(lines)
 
+    def test_a_log_that_is_gone(
+        self, session: Session, mail: Writing, sessions: Sessions, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Where not even the fault can be told, the message is over all the same, and nothing was accepted."""
+
+        def gone(*_: object, **__: object) -> None:
+            raise BrokenPipeError
+
+        monkeypatch.setattr(adapter.logger, "error", gone)
+        mail.fault = ZeroDivisionError("canary")
+        session.eom()
+        with pytest.raises(BrokenPipeError):
+            session.conclude(None)
+
+        assert (session._ctx.said, sessions.busy) == ([], 0)
+
     @pytest.mark.parametrize("end", ["close", "abort"])
     def test_a_client_that_is_gone(self, session: Session, mail: Writing, sessions: Sessions, end: str) -> None:
         """Who hangs up while it waits holds up no stop of the milter, and is not counted twice."""

@@ -94,14 +94,14 @@ class NoLead:
 
 
 def held(session: Session, *pieces: bytes) -> list[tuple[bytes, bytes]]:
-    """Let a mail server send these pieces and hang up; gives the packets that it was sent."""
+    """Let a mail server send these pieces and hang up, or say good-bye; gives the packets that it was sent."""
     ours, theirs = socket.socketpair()
     with theirs:
         conversation = Conversation(ours, session, NoLead())
         try:
             for piece in pieces:
                 theirs.sendall(piece)
-                assert conversation.serve()
+                assert conversation.serve() is not piece.endswith(packed((b"Q", b"")))
             theirs.shutdown(socket.SHUT_WR)
             assert not conversation.serve()
         finally:
@@ -175,6 +175,10 @@ class TestWhatIsTold:
         answered(session, NEGOTIATION, (b"C", b"h\0" + data))
 
         assert session.told[0] == ("connect", "h", data[:1], peer)
+
+    def test_an_end_that_comes_with_the_last_message(self) -> None:
+        """What was answered goes out though the mail server has said good-bye in the same breath."""
+        assert answered(Session(), NEGOTIATION, (b"E", b""), (b"Q", b"")) == [(b"a", b"")]
 
     def test_body_that_comes_with_the_end(self) -> None:
         """The last piece of the body may come with the end of the message."""
