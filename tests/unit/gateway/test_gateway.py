@@ -788,6 +788,19 @@ PLAINTEXT = b"Content-Type: text/plain; charset=utf-8\r\n\r\n" + BODY
 
 
 class TestIn:
+    def test_encrypted_mail_meets_what_a_partners_row_asks(
+        self, world: World, gateway: Build, encrypted_body: bytes
+    ) -> None:
+        """What is truly encrypted came as the row asks; what only says so is put off."""
+        world.partner("partner.test", inbound="encrypt", inbound_action="tempfail")
+        truly, labelled = (
+            message("carol@hosp.test", client=OUTSIDE, sender="boss@partner.test", fields=ENCRYPTED, body=body)
+            for body in (encrypted_body, b"--b--\r\n")
+        )
+
+        assert isinstance(processed(gateway(), truly), Accept)
+        assert isinstance(processed(gateway(), labelled), TempFail)
+
     def test_plain_mail_gets_results_and_loses_forged_ones(self, gateway: Build) -> None:
         """Result fields are added on top; forged ones and a mark that proves nothing are gone, no more."""
         forged = (

@@ -69,6 +69,15 @@ def test_a_partner_named_anywhere_counts(transaction: Transaction) -> None:
     assert result(verdict, transaction).endswith("; came=plain; flag=unprotected")
 
 
+@pytest.mark.parametrize(("others", "waits"), [((DOC,), True), ((), False)])
+def test_beside_those_in_transit(others: tuple[str, ...], waits: bool) -> None:
+    """What a row asks is asked for those of ours, whoever else is named; for mail in transit alone nothing is."""
+    made = message(*others, "eve@relayed.test", client=OUTSIDE, sender="boss@partner.test")
+    verdict = processed(gateway_over(world_with("tls", "tempfail")), made)
+
+    assert isinstance(verdict, TempFail) is waits
+
+
 def test_what_came_as_asked_has_no_flag() -> None:
     """By TLS nothing is flagged, and the body is not even taken."""
     world, transaction = world_with("tls", "tempfail"), incoming(client=BY_TLS)

@@ -393,6 +393,7 @@ class TestWaiting:
         waits.gets(b"b")
 
         assert waits.concluded == [None]
+        assert not lead._waits._open  # nothing is kept of what is over
 
     def test_what_is_done_while_the_step_is_elsewhere(self, lead: Lead, talks: Begin) -> None:
         """What is done while the step that asked is under way in another thread waits for its end."""
